@@ -1,0 +1,16 @@
+"""numba, typed: the one place where the project meets the compiler."""
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def njit(function: F) -> F:
+    """Compile `function` in nopython mode; the machine code is cached beside the source.
+
+    For scans that are inherently sequential: everything else is vectorised numpy.
+    """
+    return cast(F, numba.njit(cache=True, nogil=True)(function))

@@ -1,0 +1,22 @@
+"""What can go wrong, as a user sees it.
+
+Every error that a user can fix is a `MtcError`: the command line prints its message without a
+traceback and exits with 1. A message names the file, the key or position, the offending value
+and the remedy.
+"""
+
+
+class MtcError(Exception):
+    """Something that the user can fix."""
+
+
+class CaptureError(MtcError):
+    """A capture file or an interface that cannot be read, or not to its end."""
+
+
+class BundleError(MtcError):
+    """A model bundle that is refused."""
+
+
+class OutputError(MtcError):
+    """A log or a picture that cannot be written."""

@@ -1,0 +1,1 @@
+"""Model inputs, computed from flow records by one piece of code for training and serving."""

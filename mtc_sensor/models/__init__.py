@@ -1,0 +1,1 @@
+"""Networks, one per file, and the bundles that carry them."""

@@ -1,0 +1,1 @@
+"""Verdicts and notices as files: Zeek's own log formats and ECS."""

@@ -1,0 +1,1 @@
+"""Training and evaluation from labelled captures."""
