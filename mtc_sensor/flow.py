@@ -14,7 +14,7 @@ The packed sample, one unsigned 64-bit count per packet::
 
 from __future__ import annotations
 
-import ipaddress
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
@@ -33,6 +33,7 @@ _LENGTH_MASK = np.uint64(MAX_LENGTH)
 
 IPV4_MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 """First 12 of 16 address bytes of an IPv4 address (RFC 4291, 2.5.5.2), as Zeek stores it."""
+_IPV4_TRANSLATED_PREFIX = bytes(8) + b"\xff\xff\0\0"
 
 
 class Kind(IntEnum):
@@ -97,7 +98,7 @@ def take_ragged(
 
 @dataclass(frozen=True, eq=False)
 class FlowBatch:
-    """Flow records as columns; ``n`` rows, ``m`` samples, ``k`` packet heads, ``w`` bytes a head."""
+    """Flow records as columns; ``n`` rows, ``m`` samples, ``k`` packet heads of ``w`` bytes."""
 
     uid: NDArray[np.bytes_]
     """(n,) S24: the connection's uid; the same in all its records."""
@@ -216,8 +217,24 @@ def _join_offsets(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
 
 
 def address_text(address: NDArray[np.uint8]) -> str:
-    """Write one (16,) address as Zeek does: dotted quad for IPv4, RFC 5952 for IPv6."""
-    raw = address.tobytes()
+    """Write one (16,) address as Zeek does: dotted quad for IPv4, RFC 5952 for IPv6.
+
+    IPv4-compatible and IPv4-translated addresses end in a dotted quad (zeek_inet_ntop.c).
+    """
+    return _address_text(address.tobytes())
+
+
+def address_texts(addresses: NDArray[np.uint8]) -> list[str]:
+    """Write (n, 16) addresses as Zeek does; each distinct one is worked out once."""
+    raw = addresses.tobytes()
+    values = [raw[i : i + 16] for i in range(0, len(raw), 16)]
+    texts = {value: _address_text(value) for value in set(values)}
+    return [texts[value] for value in values]
+
+
+def _address_text(raw: bytes) -> str:
     if raw.startswith(IPV4_MAPPED_PREFIX):
-        return str(ipaddress.IPv4Address(raw[12:]))
-    return str(ipaddress.IPv6Address(raw))
+        return socket.inet_ntop(socket.AF_INET, raw[12:])
+    if raw.startswith(_IPV4_TRANSLATED_PREFIX):
+        return f"::ffff:0:{socket.inet_ntop(socket.AF_INET, raw[12:])}"
+    return socket.inet_ntop(socket.AF_INET6, raw)
