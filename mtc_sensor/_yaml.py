@@ -1,0 +1,94 @@
+"""YAML files that people write, read into strict models; errors name file, key and remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from mtc_sensor.errors import MtcError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain data only: no tags, no aliases (which can blow up), no key twice."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.events.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(
+                None, None, "aliases are not allowed", event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        mapping = super().construct_mapping(node, deep=deep)
+        if len(mapping) < len(node.value):
+            raise yaml.constructor.ConstructorError(
+                None, None, "a key is given twice", node.start_mark
+            )
+        return mapping
+
+
+def load_yaml(
+    path: Path, model: type[Model], error: type[MtcError], max_bytes: int = 1 << 16
+) -> Model:
+    """Read the mapping in `path` into `model`.
+
+    Raises `error`, naming the file and the key or line, for a file that cannot be read or is larger
+    than `max_bytes`, for what is not plain YAML, and for what `model` refuses.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(max_bytes + 1)
+    except OSError as fault:
+        raise error(f"{path}: {fault.strerror}") from fault
+    if len(text) > max_bytes:
+        raise error(f"{path}: larger than {max_bytes} bytes: not a file of this kind")
+    try:
+        return model.model_validate(yaml.load(text, _Loader))  # noqa: S506 (a SafeLoader)
+    except ValidationError as fault:
+        raise error(f"{path}: " + "; ".join(_explain(fault, model))) from fault
+    except (yaml.YAMLError, RecursionError, ValueError) as fault:
+        raise error(f"{path}: not valid YAML: {_one_line(fault)}") from fault
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """Say what was probably meant: `` (did you mean x?)``, or the keys that exist."""
+    names = sorted(known)
+    close = difflib.get_close_matches(key, names, n=1)
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"
+
+
+def _explain(fault: ValidationError, model: type[BaseModel]) -> Iterable[str]:
+    for item in fault.errors(include_url=False)[:5]:
+        key = ".".join(str(part) for part in item["loc"]) or "(top)"
+        if item["type"] == "extra_forbidden":
+            owner = _model_at(model, item["loc"][:-1])
+            yield f"unknown key {key}: {nearest(str(item['loc'][-1]), owner.model_fields)}"
+        elif item["type"] == "missing":
+            yield f"key {key} is missing: add it"
+        elif item["type"] == "value_error":
+            yield item["msg"].removeprefix("Value error, ")
+        else:
+            yield f"{key}: {item['msg']}, not {str(item['input'])[:60]!r}"
+
+
+def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
+    """Return the model that the keys of `loc` lead to."""
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue
+        kinds = [field.annotation, *get_args(field.annotation)]
+        model = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), model)
+    return model
+
+
+def _one_line(fault: BaseException) -> str:
+    return " ".join(str(fault).split())[:300] or "nested too deeply"

@@ -1,0 +1,195 @@
+"""Bundles: a folder with everything that serving a model needs, and nothing that runs code.
+
+::
+
+    <name>/bundle.yaml  weights.safetensors  reference.safetensors  card.md
+
+`reference.safetensors` holds an input and the probabilities it gives, so that `verify` can tell
+whether this machine computes what was measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+import yaml
+from torch import Tensor, nn
+
+from mtc_sensor._yaml import load_yaml, nearest
+from mtc_sensor.errors import BundleError
+from mtc_sensor.features.spec import ByteMatrixSpec, FlowPicSpec, parse_spec
+from mtc_sensor.models.networks import NETWORKS, build_network
+from mtc_sensor.models.schema import BundleConfig
+from mtc_sensor.models.weights import PICKLE_SUFFIXES, check_tensors, read_tensors
+
+CONFIG = "bundle.yaml"
+WEIGHTS = "weights.safetensors"
+REFERENCE = "reference.safetensors"
+CARD = "card.md"
+TOLERANCE = 1e-4
+"""How far probabilities may be from the reference ones, on any device."""
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+SHIPPED = (_PACKAGE / "_shipped" / "models", _PACKAGE.parent / "models")
+"""Where shipped bundles are: in an installed package, and in a checkout."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A bundle that has passed all checks; the network is on the CPU, in evaluation mode."""
+
+    path: Path
+    config: BundleConfig
+    spec: ByteMatrixSpec | FlowPicSpec
+    network: nn.Module
+
+    def probabilities(self, inputs: Tensor) -> Tensor:
+        """Return (B, labels) float32 calibrated probabilities of a batch of inputs."""
+        logits: Tensor = self.network(inputs)
+        return torch.softmax(logits.float() / self.config.temperature, dim=1)
+
+
+def find_bundles() -> dict[str, Path]:
+    """Return the shipped bundles: name -> folder, sorted by name."""
+    folders = [f.parent for root in reversed(SHIPPED) for f in root.glob(f"*/{CONFIG}")]
+    return {folder.name: folder for folder in sorted(folders, key=lambda folder: folder.name)}
+
+
+def bundle_path(name: str) -> Path:
+    """Return the folder of a shipped bundle's name, or of a path to a folder.
+
+    Raises BundleError for what is neither.
+    """
+    shipped = find_bundles()
+    if name in shipped:
+        return shipped[name]
+    path = Path(name)
+    if path.is_dir():
+        return path
+    raise BundleError(f"{name}: no such bundle: {nearest(name, shipped)}, or give a folder")
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Load the bundle in the folder `path`, trusting nothing in it.
+
+    Raises BundleError, naming file, key, value and remedy, for anything that does not fit together:
+    an unknown key, a spec that the features cannot produce, a wrong hash, tensors that are not the
+    network's, numbers that are not finite, a pickle, an absurd size, a file outside the folder.
+    """
+    _check_folder(path)
+    config = load_yaml(_inside(path, CONFIG), BundleConfig, BundleError)
+    spec = _spec(path / CONFIG, config)
+    network = _network(path / CONFIG, config, spec)
+    weights = _inside(path, WEIGHTS)
+    tensors = read_tensors(weights, config.weights_sha256, "weights_sha256")
+    check_tensors(weights, tensors, network)
+    network.load_state_dict(tensors, assign=True)
+    return Bundle(path, config, spec, network.eval().requires_grad_(False))
+
+
+def verify(path: Path) -> float:
+    """Load a bundle, compute its reference and return the largest difference of a probability.
+
+    Raises BundleError if it does not load, or differs by more than `TOLERANCE`.
+    """
+    bundle = load_bundle(path)
+    file = _inside(path, REFERENCE)
+    tensors = read_tensors(file, bundle.config.reference_sha256, "reference_sha256")
+    if tensors.keys() != {"input", "probabilities"}:
+        raise BundleError(
+            f"{file}: holds {sorted(tensors)}, not input and probabilities: save it again"
+        )
+    try:
+        with torch.inference_mode():
+            difference = (
+                (bundle.probabilities(tensors["input"]) - tensors["probabilities"]).abs().max()
+            )
+    except RuntimeError as fault:
+        raise BundleError(f"{file}: does not fit the network ({fault}): save it again") from fault
+    if not float(difference) <= TOLERANCE:
+        raise BundleError(
+            f"{file}: probabilities differ by {float(difference):.2g} (at most {TOLERANCE}): this "
+            "machine's torch computes something else; compare its version with constraints.txt"
+        )
+    return float(difference)
+
+
+def save_bundle(
+    path: Path, config: Mapping[str, object], network: nn.Module, reference: Tensor, card: str
+) -> Bundle:
+    """Write a bundle, with the hashes, and load it again.
+
+    `config` is `bundle.yaml` without the hashes, `reference` a batch of inputs. Raises BundleError
+    if what was written would be refused.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    network.eval()
+    with torch.inference_mode():
+        temperature = float(str(config["temperature"]))
+        probabilities = torch.softmax(network(reference).float() / temperature, dim=1)
+    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    hashes = {
+        "weights_sha256": _save(path / WEIGHTS, weights),
+        "reference_sha256": _save(
+            path / REFERENCE, {"input": reference, "probabilities": probabilities}
+        ),
+    }
+    (path / CONFIG).write_text(yaml.safe_dump({**config, **hashes}, sort_keys=False))
+    (path / CARD).write_text(card)
+    verify(path)
+    return load_bundle(path)
+
+
+def _save(path: Path, tensors: dict[str, Tensor]) -> str:
+    data = safetensors.torch.save(tensors)
+    path.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _check_folder(path: Path) -> None:
+    if not path.is_dir():
+        raise BundleError(f"{path}: not a folder: a bundle is a folder that holds {CONFIG}")
+    pickles = sorted(f.name for f in path.iterdir() if f.suffix.lower() in PICKLE_SUFFIXES)
+    if pickles:
+        raise BundleError(
+            f"{path / pickles[0]}: pickled models are refused, because loading one can run "
+            f"code: delete it; weights belong in {WEIGHTS}"
+        )
+
+
+def _inside(path: Path, name: str) -> Path:
+    """Return the file `name`, after links, which may not lead out of the folder."""
+    file = (path / name).resolve()
+    if not file.is_relative_to(path.resolve()):
+        raise BundleError(
+            f"{path / name}: links to {file}, outside the bundle: copy the file there"
+        )
+    if not file.is_file():
+        raise BundleError(f"{path / name}: no such file: copy the whole folder again")
+    return path / name
+
+
+def _spec(file: Path, config: BundleConfig) -> ByteMatrixSpec | FlowPicSpec:
+    try:
+        return parse_spec(config.input)
+    except BundleError as fault:
+        raise BundleError(f"{file}: input: {fault}") from fault
+
+
+def _network(file: Path, config: BundleConfig, spec: ByteMatrixSpec | FlowPicSpec) -> nn.Module:
+    """Make the network on `meta`: shapes without memory, however large."""
+    name = config.network.name
+    if name not in NETWORKS:
+        raise BundleError(
+            f"{file}: network.name: unknown network {name}: {nearest(name, NETWORKS)}"
+        )
+    try:
+        with torch.device("meta"):
+            return build_network(name, spec.shape, len(config.labels), config.network.args)
+    except (TypeError, ValueError, RuntimeError) as fault:
+        raise BundleError(f"{file}: network: {name} cannot be made: {fault}") from fault

@@ -1,0 +1,128 @@
+"""Networks over FlowPics: ``(B, channels, resolution, resolution)`` packet counts in, logits out.
+
+Counts are squashed with log(1 + n) inside the networks, so that training and serving cannot differ.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class FlowPicLeNet(nn.Module):
+    """The LeNet-5 style network of the FlowPic paper, for large pictures (1500, 256).
+
+    Conv 10 k10 s5 p3, ReLU, MaxPool 2; Conv 20 k10 s5 p3, dropout .25, ReLU, MaxPool 2; FC 64,
+    dropout .5, ReLU; FC labels. 4,500 features reach the first dense layer at 1500 x 1500.
+
+    Parameters
+    ----------
+    shape
+        Channels, size bins and time bins of a picture.
+    labels
+        Width of the output.
+
+    Raises
+    ------
+    ValueError
+        If the pictures are too small for the two stages.
+
+    References
+    ----------
+    Shapira, Shavitt: "FlowPic: Encrypted Internet Traffic Classification is as Easy as Image
+    Recognition", IEEE INFOCOM Workshops 2019. The softmax before the cross-entropy of the authors'
+    code is left out.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], labels: int) -> None:
+        super().__init__()
+        channels = shape[0]
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 10, 10, stride=5, padding=3),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(10, 20, 10, stride=5, padding=3),
+            nn.Dropout(0.25),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+        )
+        self.classifier = nn.Sequential(
+            nn.Linear(_flat(20, shape, kernel=10, stride=5, padding=3), 64),
+            nn.Dropout(0.5),
+            nn.ReLU(),
+            nn.Linear(64, labels),
+        )
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Return (B, labels) logits of (B, channels, height, width) counts of any number type."""
+        logits: Tensor = self.classifier(self.features(_squash(picture, self)))
+        return logits
+
+
+class MiniFlowPicNet(nn.Module):
+    """The LeNet-5 of mini-FlowPic, for small pictures (32, 64).
+
+    Conv 6 k5, ReLU, MaxPool 2; Conv 16 k5, dropout .25, ReLU, MaxPool 2; FC 120, ReLU; FC 84,
+    dropout .5, ReLU; FC labels.
+
+    Parameters
+    ----------
+    shape
+        Channels, size bins and time bins of a picture.
+    labels
+        Width of the output.
+
+    Raises
+    ------
+    ValueError
+        If the pictures are too small for the two stages.
+
+    References
+    ----------
+    Horowicz, Shapira, Shavitt: "A few shots traffic classification with mini-FlowPic
+    augmentations", ACM IMC 2022; layers as replicated by Finamore et al., "Replication: Contrastive
+    Learning and Data Augmentation in Traffic Classification Using a Flowpic Input Representation",
+    ACM IMC 2023.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], labels: int) -> None:
+        super().__init__()
+        channels = shape[0]
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 6, 5),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 16, 5),
+            nn.Dropout(0.25),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+        )
+        self.classifier = nn.Sequential(
+            nn.Linear(_flat(16, shape, kernel=5, stride=1, padding=0), 120),
+            nn.ReLU(),
+            nn.Linear(120, 84),
+            nn.Dropout(0.5),
+            nn.ReLU(),
+            nn.Linear(84, labels),
+        )
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Return (B, labels) logits of (B, channels, height, width) counts of any number type."""
+        logits: Tensor = self.classifier(self.features(_squash(picture, self)))
+        return logits
+
+
+def _squash(picture: Tensor, network: nn.Module) -> Tensor:
+    return torch.log1p(picture.to(next(network.parameters()).dtype))
+
+
+def _flat(maps: int, shape: tuple[int, int, int], kernel: int, stride: int, padding: int) -> int:
+    """Features that two stages of convolution and pooling by 2 leave of a picture."""
+    sides = list(shape[1:])
+    for _ in range(2):
+        sides = [((side + 2 * padding - kernel) // stride + 1) // 2 for side in sides]
+    if min(sides) < 1:
+        raise ValueError(f"pictures of shape {shape} are too small for two stages of k{kernel}")
+    return maps * sides[0] * sides[1]
