@@ -1,8 +1,8 @@
 """Zeek's two text formats, column by column: tab-separated values, and JSON.
 
 Rules as in Zeek 8.2 (src/threading/formatters/{Ascii,JSON}.cc, src/Desc.cc, util::escape_utf8) with
-its default settings. The lines are Zeek's to the byte, except that a JSON number whose shortest
-digits Zeek's JSON library misses by one is written with the shortest ones.
+its default settings. The lines are Zeek's to the byte, but for one JSON number in about 700, which
+Zeek's JSON library (Grisu2) writes with more digits than it takes to read the same number back.
 
 Values of a column by type; None is unset:
 
