@@ -52,11 +52,11 @@ class ByteMatrixSpec(_Spec):
     """The first bytes of a connection's first packets, some fields hidden."""
 
     kind: Literal["byte_matrix"] = "byte_matrix"
-    packets: int = Field(HEAD_PACKETS, ge=1, le=HEAD_PACKETS)
+    packets: int = Field(default=HEAD_PACKETS, ge=1, le=HEAD_PACKETS)
     """Rows: the connection's first packets."""
-    bytes: int = Field(HEAD_BYTES, ge=1, le=HEAD_BYTES)
+    bytes: int = Field(default=HEAD_BYTES, ge=1, le=HEAD_BYTES)
     """Columns: each packet's bytes from the IP header on."""
-    masks: tuple[Mask, ...] = Field(MASKS, strict=False)
+    masks: tuple[Mask, ...] = Field(default=MASKS, strict=False)
     """Fields that are set to 0; kept in the order of `MASKS`, each once."""
 
     @field_validator("masks")
@@ -74,15 +74,17 @@ class FlowPicSpec(_Spec):
     """A two-dimensional histogram of packet sizes over arrival times."""
 
     kind: Literal["flowpic"] = "flowpic"
-    resolution: int = Field(32, ge=1, le=MAX_RESOLUTION)
+    resolution: int = Field(default=32, ge=1, le=MAX_RESOLUTION)
     """Bins of either axis."""
-    window_s: float = Field(60.0, ge=0.001, le=MAX_OFFSET_US // 1_000_000, allow_inf_nan=False)
+    window_s: float = Field(
+        default=60.0, ge=0.001, le=MAX_OFFSET_US // 1_000_000, allow_inf_nan=False
+    )
     """Seconds that one picture covers; taken to the microsecond."""
     direction: bool = True
     """Whether originator and responder have a channel each, or share one."""
     size: Literal["ip", "payload"] = "ip"
     """What a packet's size is: its IP total length, or its transport payload."""
-    max_size: int = Field(1500, ge=1, le=MAX_LENGTH)
+    max_size: int = Field(default=1500, ge=1, le=MAX_LENGTH)
     """Bytes at which the size axis ends; packets of this size and above are left out."""
 
     @model_validator(mode="after")

@@ -1,0 +1,103 @@
+"""Specs: what they say about an input, and what is refused."""
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtc_sensor.errors import BundleError
+from mtc_sensor.features.spec import MASKS, ByteMatrixSpec, FeatureSpec, FlowPicSpec, parse_spec
+
+byte_specs = st.builds(
+    ByteMatrixSpec,
+    packets=st.integers(1, 8),
+    bytes=st.integers(1, 80),
+    masks=st.lists(st.sampled_from(MASKS)).map(tuple),
+)
+flowpic_specs = st.builds(
+    FlowPicSpec,
+    resolution=st.integers(1, 1000),
+    window_s=st.floats(0.001, 2147),
+    direction=st.booleans(),
+    size=st.sampled_from(("ip", "payload")),
+    max_size=st.integers(1000, 65535),
+)
+
+
+def test_defaults_are_the_honest_ones() -> None:
+    assert ByteMatrixSpec().masks == MASKS
+    assert ByteMatrixSpec().shape == (8, 80)
+    assert FlowPicSpec().shape == (2, 32, 32)
+    assert FlowPicSpec(direction=False, resolution=1500).shape == (1, 1500, 1500)
+    assert FlowPicSpec(window_s=0.25).window_us == 250_000
+
+
+@given(byte_specs | flowpic_specs)
+def test_a_spec_survives_its_bundle(spec: FeatureSpec) -> None:
+    stored = yaml.safe_dump(spec.model_dump(mode="json"))
+    assert parse_spec(yaml.safe_load(stored)) == spec
+
+
+def test_masks_have_one_order() -> None:
+    spec = parse_spec({"kind": "byte_matrix", "masks": ["ttl", "ports", "ttl"]})
+    assert spec == ByteMatrixSpec(masks=("ports", "ttl"))
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({}, "key kind is missing: it is one of byte_matrix, flowpic"),
+        ({"kind": "tokens"}, "kind: 'tokens' is unknown: it is one of byte_matrix, flowpic"),
+        (
+            {"kind": "byte_matrix", "packets": 9},
+            "packets: should be less than or equal to 8, not 9",
+        ),
+        ({"kind": "byte_matrix", "bytes": 0}, "bytes: should be greater than or equal to 1, not 0"),
+        ({"kind": "byte_matrix", "masks": ["macs"]}, "masks.0: should be 'addresses', 'ports'"),
+        ({"kind": "byte_matrix", "window_s": 60}, "unknown key window_s: delete it"),
+        ({"kind": "flowpic", "resolution": 4000}, "less than or equal to 1500, not 4000"),
+        ({"kind": "flowpic", "resolution": 64, "max_size": 32}, "resolution 64 is finer than"),
+        ({"kind": "flowpic", "resolution": 1500, "window_s": 0.001}, "lower the resolution"),
+        (
+            {"kind": "flowpic", "resolution": True},
+            "resolution: should be a valid integer, not True",
+        ),
+        ({"kind": "flowpic", "window_s": float("nan")}, "window_s: should be a finite number"),
+        ({"kind": "flowpic", "window_s": 0}, "window_s: should be greater than or equal to 0.001"),
+        ({"kind": "flowpic", "window_s": 4000}, "window_s: should be less than or equal to 2147"),
+        (
+            {"kind": "flowpic", "direction": "yes"},
+            "direction: should be a valid boolean, not 'yes'",
+        ),
+        ({"kind": "flowpic", "size": "wire"}, "size: should be 'ip' or 'payload', not 'wire'"),
+        ({"kind": "flowpic", "max_size": 70000}, "max_size: should be less than or equal to 65535"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_with_key_value_and_remedy(
+    mapping: dict[str, object], message: str
+) -> None:
+    with pytest.raises(BundleError) as refusal:
+        parse_spec(mapping)
+    assert message in str(refusal.value)
+
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+keys = st.sampled_from(("packets", "bytes", "masks", "resolution", "window_s", "size", "max_size"))
+
+
+@given(st.sampled_from(("byte_matrix", "flowpic")), st.dictionaries(keys, json))
+def test_any_mapping_gives_a_spec_or_a_short_refusal(kind: str, rest: dict[str, object]) -> None:
+    message = ""
+    try:
+        spec = parse_spec({"kind": kind, **rest})
+    except BundleError as refusal:
+        message = str(refusal)
+    else:
+        assert spec.kind == kind
+    assert len(message) < 1500
