@@ -124,6 +124,8 @@ def unzstd(file: CompressedFile) -> Iterator[bytes]:
             _skip(file, int.from_bytes(file.exactly(4), "little"))
             continue
         start = file.position - len(magic)
+        if magic != _ZSTD_MAGIC:
+            raise file.fault(start, "no zstd frame begins here")
         try:
             yield from _frame(file, magic)
         except zstandard.ZstdError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mtc_sensor._jit import njit
 from mtc_sensor.capture.packets import PacketBatch
 from mtc_sensor.capture.pcapng import SECTION_MAGIC, PcapngPackets
+from mtc_sensor.capture.pcapng_scan import SKIPPED
 from mtc_sensor.capture.source import ByteSource
 from mtc_sensor.capture.window import (
     CUT_OFF,
@@ -75,14 +76,12 @@ class CaptureReader:
 
     packets: int
     """Packets yielded so far."""
-    skipped: dict[str, int]
-    """pcapng blocks that hold no packets, by name."""
 
     def __init__(self, path: Path | str, *, chunk_bytes: int = CHUNK_BYTES) -> None:
         self._source = ByteSource(path)
         self._window = Window(self._source, chunk_bytes)
         self.packets = 0
-        self.skipped = {}
+        self._skipped = np.zeros(len(SKIPPED), np.int64)
 
     @property
     def bytes_read(self) -> int:
@@ -93,6 +92,12 @@ class CaptureReader:
     def bytes_total(self) -> int | None:
         """Size of the stored (compressed) file; None for standard input and pipes."""
         return self._source.bytes_total
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Blocks of a pcapng file passed over so far, which hold no packets, by name."""
+        counts = zip(SKIPPED, self._skipped.tolist(), strict=True)
+        return {name: count for name, count in counts if count}
 
     def __iter__(self) -> Iterator[PacketBatch]:
         try:
@@ -112,7 +117,7 @@ class CaptureReader:
         window.need(_FILE_HEADER)
         magic = window.bytes(4)
         if magic == SECTION_MAGIC:
-            return iter(PcapngPackets(window, self.skipped))
+            return iter(PcapngPackets(window, self._skipped))
         if magic in _VARIANTS:
             return _pcap_batches(window, _VARIANTS[magic])
         raise _not_a_capture(window)
@@ -148,7 +153,7 @@ def capture_files(paths: Iterable[Path | str]) -> list[Path]:
     """
     found: list[Path] = []
     for path in map(Path, paths):
-        inside = list(_captures_below(path)) if path.is_dir() else [path]
+        inside = list(_captures_below(path)) if _is(Path.is_dir, path) else [path]
         if not inside:
             raise CaptureError(
                 f"{path}: no capture in this directory or below; "
@@ -171,8 +176,15 @@ def _captures_below(directory: Path) -> Iterator[Path]:
         for name in names
     )
     for path in sorted(files):
-        if path.is_file() and _is_capture(path):
+        if _is(Path.is_file, path) and _is_capture(path):
             yield path
+
+
+def _is(kind: Callable[[Path], bool], path: Path) -> bool:
+    try:
+        return kind(path)
+    except OSError:  # of what cannot even be looked at, reading will say why
+        return False
 
 
 def _is_capture(path: Path) -> bool:

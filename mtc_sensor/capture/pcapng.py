@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtc_sensor.capture.packets import PacketBatch
 from mtc_sensor.capture.pcapng_interface import INTERFACE_FIELDS, parse_interface
@@ -20,7 +21,6 @@ from mtc_sensor.capture.pcapng_scan import (
     OLD_PACKET,
     SECTION,
     SIMPLE_PACKET,
-    SKIPPED,
     SMALLEST_BLOCK,
     SMALLEST_PACKET_BLOCK,
     scan_blocks,
@@ -49,10 +49,10 @@ class PcapngPackets:
     window
         The file's bytes, from its first section header on.
     skipped
-        Receives how many blocks were skipped, by name: those without a packet or an interface.
+        (6,) counts of skipped blocks, by the names of `SKIPPED`; they are added to.
     """
 
-    def __init__(self, window: Window, skipped: dict[str, int]) -> None:
+    def __init__(self, window: Window, skipped: NDArray[np.int64]) -> None:
         self._window = window
         self._skipped = skipped
         self._order = "<"
@@ -74,7 +74,6 @@ class PcapngPackets:
 
     def _scan(self, columns: Columns, last_us: int) -> int:
         window = self._window
-        skipped = np.zeros(len(SKIPPED), np.int64)
         count, window.start = scan_blocks(
             window.data,
             window.start,
@@ -83,41 +82,42 @@ class PcapngPackets:
             self._interfaces[: self._known],
             last_us,
             columns,
-            skipped,
+            self._skipped,
         )
-        for slot in np.flatnonzero(skipped).tolist():
-            self._count_skipped(slot, int(skipped[slot]))
         return count
 
-    def _count_skipped(self, slot: int, blocks: int) -> None:
-        name = SKIPPED[slot]
-        self._skipped[name] = self._skipped.get(name, 0) + blocks
-
     def _take_block(self) -> None:
-        """Take the block at which a scan stopped; what makes a packet whole is left to the scan."""
+        """Take the block at which the scan stopped, or say what is wrong with it.
+
+        Of a block that is not whole it only reads the rest: the scan is to try again then.
+        """
         window = self._window
+        if window.left < SMALLEST_BLOCK:
+            self._need(SMALLEST_BLOCK)
+            return
         kind, total = self._block_header()
         if kind not in _SMALLEST:
             self._skip(kind, total)
-            return
-        if not _SMALLEST[kind] <= total <= LARGEST_BLOCK:
+        elif not _SMALLEST[kind] <= total <= LARGEST_BLOCK:
             raise window.fault(f"a block of type {kind} that is {total} bytes long", DAMAGED)
-        if not window.need(total):
-            raise self._cut_off(total)
-        self._check_trailer(total, window.bytes(total)[-4:])
+        elif window.left < total:
+            self._need(total)
+        else:
+            self._check_trailer(total, window.bytes(total)[-4:])
+            self._describe(kind, total)
+            window.start += total
+
+    def _describe(self, kind: int, total: int) -> None:
+        """Take in what a whole block says about the packets to come."""
         if kind == SECTION:
             self._begin_section()
         elif kind == INTERFACE:
-            self._add_interface(window.bytes(total)[8:-4])
+            self._add_interface(self._window.bytes(total)[8:-4])
         else:
-            self._check_packet(kind, total)
-            return
-        window.start += total
+            raise self._bad_packet(kind, total)
 
     def _block_header(self) -> tuple[int, int]:
         window = self._window
-        if not window.need(SMALLEST_BLOCK):
-            raise self._cut_off(SMALLEST_BLOCK)
         header = window.bytes(SMALLEST_BLOCK)
         if header.startswith(SECTION_MAGIC):
             if header[8:] not in _BYTE_ORDERS:
@@ -136,7 +136,7 @@ class PcapngPackets:
             raise self._cut_off(total)
         self._check_trailer(total, window.bytes(4))
         window.start += 4
-        self._count_skipped(skipped_slot(kind), 1)
+        self._skipped[skipped_slot(kind)] += 1
 
     def _check_trailer(self, total: int, trailer: bytes) -> None:
         (repeated,) = struct.unpack(self._order + "I", trailer)
@@ -161,19 +161,22 @@ class PcapngPackets:
             raise self._window.fault(what, "convert the capture with editcap -F pcap") from error
         self._known += 1
 
-    def _check_packet(self, kind: int, total: int) -> None:
-        """Raise what keeps the scan from taking a packet block, if it is more than its length."""
+    def _bad_packet(self, kind: int, total: int) -> CaptureError:
+        """Return why the scan did not take a whole packet block: its interface or its length."""
         index, captured = 0, 0
         if kind != SIMPLE_PACKET:
             (index,) = self._unpack("I" if kind == ENHANCED_PACKET else "H", 8)
             (captured,) = self._unpack("I", 20)
-        room = min(total - _SMALLEST[kind], MAX_CAPTURED)
         if index >= self._known:
             what = f"a packet of interface {index}, where {self._known} have been described"
-            raise self._window.fault(what, DAMAGED)
-        if captured > room:
+        else:
+            room = min(total - _SMALLEST[kind], MAX_CAPTURED)
             what = f"a packet of {captured} bytes, where {room} are the most possible"
-            raise self._window.fault(what, DAMAGED)
+        return self._window.fault(what, DAMAGED)
+
+    def _need(self, total: int) -> None:
+        if not self._window.need(total):
+            raise self._cut_off(total)
 
     def _cut_off(self, total: int) -> CaptureError:
         return self._window.fault(f"the file ends inside a block of {total} bytes", CUT_OFF)

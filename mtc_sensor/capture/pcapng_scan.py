@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,7 @@ from mtc_sensor.capture.window import MAX_CAPTURED, MICROSECONDS, Columns, load_
 SECTION, INTERFACE = 0x0A0D0D0A, 1
 OLD_PACKET, SIMPLE_PACKET, ENHANCED_PACKET = 2, 3, 6
 SMALLEST_BLOCK, SMALLEST_PACKET_BLOCK = 12, 16
+_NO_BLOCK = -1
 LARGEST_BLOCK = MAX_CAPTURED + (128 << 10) + 32
 """Of those that are held whole: a packet with 128 KiB of options, as in libpcap."""
 
@@ -53,26 +56,24 @@ def scan_blocks(
     not sane, or one that describes a section or an interface.
     """
     count = 0
-    while count < len(columns.offset) and end - position >= SMALLEST_BLOCK:
-        kind = load_u32(data, position, big_endian)
-        total = load_u32(data, position + 4, big_endian)
-        if total < SMALLEST_BLOCK or total % 4 or total > end - position:
+    while count < len(columns.offset):
+        kind, total = _whole_block(data, position, end, big_endian)
+        if kind in (_NO_BLOCK, SECTION, INTERFACE):
             break
-        if load_u32(data, position + total - 4, big_endian) != total:
-            break
-        if kind in (ENHANCED_PACKET, OLD_PACKET):
-            if not _take_packet(
-                data, position, total, kind, big_endian, interfaces, columns, count
-            ):
+        if kind in (ENHANCED_PACKET, SIMPLE_PACKET, OLD_PACKET):
+            index, start, captured, wirelen = _packet(data, position, total, kind, big_endian)
+            if captured < 0 or index >= len(interfaces):
                 break
+            if kind == SIMPLE_PACKET:
+                captured = min(captured, int(interfaces[0].snaplen))
+            else:
+                last_us = _time_us(data, position + 12, big_endian, interfaces[index])
+            columns.offset[count] = position + start
+            columns.caplen[count] = captured
+            columns.wirelen[count] = max(wirelen, captured)
+            columns.ts_us[count] = last_us
+            columns.link[count] = interfaces[index].link
             count += 1
-        elif kind == SIMPLE_PACKET:
-            if not _take_simple(data, position, total, big_endian, interfaces, columns, count):
-                break
-            columns.ts_us[count] = columns.ts_us[count - 1] if count else last_us
-            count += 1
-        elif kind in (SECTION, INTERFACE):
-            break
         else:
             skipped[skipped_slot(kind)] += 1
         position += total
@@ -80,54 +81,48 @@ def scan_blocks(
 
 
 @njit
-def _take_packet(
-    data: NDArray[np.uint8],
-    position: int,
-    total: int,
-    kind: int,
-    big_endian: bool,
-    interfaces: NDArray[np.void],
-    columns: Columns,
-    row: int,
-) -> bool:
-    """Put an enhanced or an obsolete packet block into `columns`; False if it is not sane."""
+def _whole_block(
+    data: NDArray[np.uint8], position: int, end: int, big_endian: bool
+) -> tuple[int, int]:
+    """Return type and length of a block that is here as a whole, else `_NO_BLOCK`."""
+    if end - position < SMALLEST_BLOCK:
+        return _NO_BLOCK, 0
+    total = load_u32(data, position + 4, big_endian)
+    if total < SMALLEST_BLOCK or total % 4 or total > end - position:
+        return _NO_BLOCK, 0
+    if load_u32(data, position + total - 4, big_endian) != total:
+        return _NO_BLOCK, 0
+    return load_u32(data, position, big_endian), total
+
+
+@njit
+def _packet(
+    data: NDArray[np.uint8], position: int, total: int, kind: int, big_endian: bool
+) -> tuple[int, int, int, int]:
+    """Return a packet block's interface, where its packet begins, captured length and wire length.
+
+    The captured length is -1 where it cannot be.
+    """
+    if kind == SIMPLE_PACKET:
+        wirelen = load_u32(data, position + 8, big_endian)
+        return 0, 12, min(wirelen, total - 16), wirelen
+    if total < 32 or total > LARGEST_BLOCK:
+        return 0, 0, -1, 0
     index = load_u32(data, position + 8, big_endian)
     if kind == OLD_PACKET:  # 16 bits of interface, 16 of drops
         index = index >> 16 if big_endian else index & 0xFFFF
     captured = load_u32(data, position + 20, big_endian)
-    if total < 32 or total > LARGEST_BLOCK or index >= len(interfaces):
-        return False
     if captured > min(total - 32, MAX_CAPTURED):
-        return False
-    interface = interfaces[index]
-    high = np.uint64(load_u32(data, position + 12, big_endian))
-    ticks = high << np.uint64(32) | np.uint64(load_u32(data, position + 16, big_endian))
-    seconds = min(ticks // interface.per_second, np.uint64(MAX_SECONDS))
-    fraction = ticks % interface.per_second * interface.factor // interface.divisor
-    columns.ts_us[row] = np.int64(seconds) * MICROSECONDS + np.int64(fraction) + interface.offset_us
-    columns.offset[row] = position + 28
-    columns.caplen[row] = captured
-    columns.wirelen[row] = max(load_u32(data, position + 24, big_endian), captured)
-    columns.link[row] = interface.link
-    return True
+        captured = -1
+    return index, 28, captured, load_u32(data, position + 24, big_endian)
 
 
 @njit
-def _take_simple(
-    data: NDArray[np.uint8],
-    position: int,
-    total: int,
-    big_endian: bool,
-    interfaces: NDArray[np.void],
-    columns: Columns,
-    row: int,
-) -> bool:
-    """Put a simple packet block, all but its time, into `columns`; False if it is not sane."""
-    if total < 16 or total > LARGEST_BLOCK or not len(interfaces):
-        return False
-    wirelen = load_u32(data, position + 8, big_endian)
-    columns.offset[row] = position + 12
-    columns.caplen[row] = min(wirelen, total - 16, int(interfaces[0].snaplen))
-    columns.wirelen[row] = wirelen
-    columns.link[row] = interfaces[0].link
-    return True
+def _time_us(data: NDArray[np.uint8], position: int, big_endian: bool, interface: Any) -> int:
+    """Return the time at `position`, two halves of a count of the interface's ticks."""
+    high = np.uint64(load_u32(data, position, big_endian))
+    ticks = high << np.uint64(32) | np.uint64(load_u32(data, position + 4, big_endian))
+    seconds = min(ticks // interface.per_second, np.uint64(MAX_SECONDS))
+    fraction = ticks % interface.per_second * interface.factor // interface.divisor
+    us = seconds * np.uint64(MICROSECONDS) + fraction
+    return int(np.int64(us) + interface.offset_us)

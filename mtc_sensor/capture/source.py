@@ -84,7 +84,7 @@ class ByteSource:
             PermissionError: "grant the right to read it, or run as a user who has it",
             IsADirectoryError: "name the captures in it",
         }
-        remedy = remedies.get(type(error), "check the device that it is on")
+        remedy = remedies.get(type(error), "check the device or the command that it comes from")
         return CaptureError(f"{self.name}: cannot be read: {error.strerror or error}; {remedy}")
 
     def close(self) -> None:
