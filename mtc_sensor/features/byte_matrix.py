@@ -26,36 +26,45 @@ Payloads are kept as they are: addresses and names that an application writes in
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc_sensor._jit import njit
 from mtc_sensor.features.spec import HEAD_BYTES, ByteMatrixSpec, Mask
 from mtc_sensor.flow import FlowBatch
 
-_ICMP, _TCP, _UDP, _ICMP6 = 1, 6, 17, 58
-_ECHO = {_ICMP: (8, 0), _ICMP6: (128, 129)}
-_TIMESTAMP = (8, 10)
-"""Kind and length of the TCP timestamp option (RFC 7323)."""
+_TCP, _UDP, _ECHO, _OTHER_ICMP, _UNKNOWN = range(5)
 
-_IP_HEADER = np.zeros(16, np.int64)
-_IP_HEADER[[4, 6]] = 20, 40
-"""Bytes of the fixed IP header by version; 0 for what is no version."""
 _IP_FIELDS: dict[int, dict[Mask, Sequence[int]]] = {
     4: {"addresses": range(12, 20), "checksums": (10, 11), "ip_id": (4, 5), "ttl": (8,)},
     6: {"addresses": range(8, 40), "ip_id": (2, 3), "ttl": (7,)},
 }
+"""Hidden bytes of the fixed IP header, by version; the flow label also has half of byte 1."""
 _L4_FIELDS: dict[int, dict[Mask, Sequence[int]]] = {
     _TCP: {"ports": range(4), "checksums": (16, 17), "tcp_seq": range(4, 12)},
     _UDP: {"ports": range(4), "checksums": (6, 7)},
-    _ICMP: {"checksums": (2, 3)},
-    _ICMP6: {"checksums": (2, 3)},
+    _ECHO: {"checksums": (2, 3), "icmp_id": range(4, 8)},
+    _OTHER_ICMP: {"checksums": (2, 3), "addresses": range(4, HEAD_BYTES)},
 }
-_WIDTH = HEAD_BYTES + 20
-"""Heads are worked on with a margin, so that a header that is cut off needs no bounds."""
+"""Hidden bytes from the transport header on."""
 
 Bytes = NDArray[np.uint8]
-Index = NDArray[np.int64]
+
+
+class _Keep(NamedTuple):
+    """The bits of a head that are kept: 0xFF for a byte that is not masked."""
+
+    ip: Bytes
+    """(7, 80) of the fixed IP header, by version."""
+    options: int
+    """Of a byte between it and the transport header."""
+    l4: Bytes
+    """(4, 80) from the transport header on, by transport."""
+    unknown: int
+    """Of a byte that belongs to no known header."""
+    timestamps: bool
 
 
 def byte_matrix(batch: FlowBatch, spec: ByteMatrixSpec) -> Bytes:
@@ -70,77 +79,95 @@ def byte_matrix(batch: FlowBatch, spec: ByteMatrixSpec) -> Bytes:
     -----
     Heads are untrusted: lengths and positions beyond a head are cut to it.
     """
-    packet = np.arange(len(batch.head)) - np.repeat(batch.head_offsets[:-1], batch.heads)
-    used = np.flatnonzero(packet < spec.packets)
-    row = batch.head_rows()[used]
-    head = _cut(batch.head[used], batch.head_len[used])
-    if spec.masks:
-        _hide(head, batch.head_l4[used].astype(np.int64), batch.proto[row], spec.masks)
     matrix = np.zeros((len(batch), *spec.shape), np.uint8)
-    matrix[row, packet[used]] = head[:, : spec.bytes]
+    _fill(
+        matrix,
+        batch.head,
+        batch.head_len.astype(np.int64),
+        batch.head_l4.astype(np.int64),
+        batch.head_offsets,
+        batch.proto,
+        _kept(spec.masks),
+    )
     return matrix
 
 
-def _cut(head: Bytes, length: NDArray[np.uint16]) -> Bytes:
-    """Bring heads to the working width, zeros where nothing was captured."""
-    cut = np.zeros((len(head), _WIDTH), np.uint8)
-    columns = min(HEAD_BYTES, head.shape[1])
-    np.multiply(head[:, :columns], np.arange(columns) < length[:, None], out=cut[:, :columns])
-    return cut
+def _kept(masks: tuple[Mask, ...]) -> _Keep:
+    keep = _Keep(
+        ip=np.full((7, HEAD_BYTES), 0xFF, np.uint8),
+        options=0 if "ip_options" in masks else 0xFF,
+        l4=np.full((4, HEAD_BYTES), 0xFF, np.uint8),
+        unknown=0 if masks else 0xFF,
+        timestamps="tcp_timestamps" not in masks,
+    )
+    for table, fields in ((keep.ip, _IP_FIELDS), (keep.l4, _L4_FIELDS)):
+        for row, hidden in fields.items():
+            for mask in masks:
+                table[row, list(hidden.get(mask, ()))] = 0
+    if "ip_id" in masks:
+        keep.ip[6, 1] = 0xF0
+    return keep
 
 
-def _hide(head: Bytes, l4: Index, proto: NDArray[np.uint8], masks: tuple[Mask, ...]) -> None:
-    """Apply `masks` to (k, `_WIDTH`) heads in place; only unmasked bytes decide what is masked."""
-    version = head[:, 0] >> 4
-    header = _IP_HEADER[version]
-    located = (header > 0) & (header <= l4) & (l4 < HEAD_BYTES) & np.isin(proto, list(_L4_FIELDS))
-    _zero_between(head, np.flatnonzero(~located), header, np.full_like(l4, _WIDTH))
-    for number, ip_fields in _IP_FIELDS.items():
-        _hide_ip(head, np.flatnonzero(version == number), ip_fields, masks)
-    if "ip_options" in masks:
-        _zero_between(head, np.flatnonzero(located & (header < l4)), header, l4)
-    for number in _L4_FIELDS:
-        _hide_l4(head, np.flatnonzero(located & (proto == number)), l4, number, masks)
-
-
-def _hide_ip(
-    head: Bytes, rows: Index, fields: dict[Mask, Sequence[int]], masks: tuple[Mask, ...]
+@njit
+def _fill(
+    matrix: Bytes,
+    head: Bytes,
+    length: NDArray[np.int64],
+    l4: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    proto: Bytes,
+    keep: _Keep,
 ) -> None:
-    head[rows[:, None], _positions(fields, masks)] = 0
-    if fields is _IP_FIELDS[6] and "ip_id" in masks:
-        head[rows, 1] &= 0xF0  # the flow label's upper 4 bits share a byte with the traffic class
+    for row in range(len(matrix)):
+        for packet in range(min(offsets[row + 1] - offsets[row], matrix.shape[1])):
+            k = offsets[row] + packet
+            _copy(matrix[row, packet], head[k, : length[k]], l4[k], proto[row], keep)
 
 
-def _hide_l4(head: Bytes, rows: Index, l4: Index, proto: int, masks: tuple[Mask, ...]) -> None:
-    head[rows[:, None], l4[rows, None] + _positions(_L4_FIELDS[proto], masks)] = 0
-    if proto == _TCP and "tcp_timestamps" in masks:
-        _hide_timestamps(head, rows, l4[rows])
-    if proto in _ECHO:
-        echo = np.isin(head[rows, l4[rows]], _ECHO[proto])
-        if "icmp_id" in masks:
-            _zero_between(head, rows[echo], l4 + 4, l4 + 8)
-        if "addresses" in masks:
-            _zero_between(head, rows[~echo], l4 + 4, np.full_like(l4, _WIDTH))
+@njit
+def _copy(out: Bytes, head: Bytes, l4: int, proto: int, keep: _Keep) -> None:
+    """Copy the kept bits of a head; only bytes that are never masked decide which these are."""
+    version = np.int64(head[0]) >> 4 if len(head) else 0
+    header = 20 if version == 4 else 40 if version == 6 else 0
+    located = 0 < header <= l4 < len(head)
+    transport = _transport(proto, head[l4]) if located else _UNKNOWN
+    for at in range(min(len(head), len(out))):
+        if at < header:
+            bits = keep.ip[version, at]
+        elif transport == _UNKNOWN:
+            bits = keep.unknown
+        elif at < l4:
+            bits = keep.options
+        else:
+            bits = keep.l4[transport, at - l4]
+        out[at] = head[at] & bits
+    if transport == _TCP and not keep.timestamps:
+        _hide_timestamps(out, head, l4)
 
 
-def _hide_timestamps(head: Bytes, rows: Index, l4: Index) -> None:
-    """Walk the TCP options of all heads at once, one option a turn (a header has at most 40)."""
+@njit
+def _transport(proto: int, kind: int) -> int:
+    if proto == 6:
+        return _TCP
+    if proto == 17:
+        return _UDP
+    if proto == 1:
+        return _ECHO if kind in (0, 8) else _OTHER_ICMP
+    if proto == 58:
+        return _ECHO if kind in (128, 129) else _OTHER_ICMP
+    return _UNKNOWN
+
+
+@njit
+def _hide_timestamps(out: Bytes, head: Bytes, l4: int) -> None:
+    """Walk the TCP options: each tells where the next one is."""
     at = l4 + 20
-    end = l4 + 4 * (head[rows, l4 + 12] >> 4).astype(np.int64)
-    while (inside := at < np.minimum(end, HEAD_BYTES)).any():
-        rows, at, end = rows[inside], at[inside], end[inside]
-        kind = head[rows, at]
-        length = np.where(kind == 1, 1, head[rows, at + 1].astype(np.int64))
-        found = (kind == _TIMESTAMP[0]) & (length == _TIMESTAMP[1]) & (at + length <= end)
-        head[rows[found, None], at[found, None] + np.arange(2, _TIMESTAMP[1])] = 0
-        at = np.where((kind == 0) | (length == 0), end, at + length)
-
-
-def _positions(fields: dict[Mask, Sequence[int]], masks: tuple[Mask, ...]) -> Index:
-    return np.array([at for mask in masks for at in fields.get(mask, ())], np.int64)
-
-
-def _zero_between(head: Bytes, rows: Index, start: Index, end: Index) -> None:
-    """Zero the bytes from `start` to before `end` (both per head) in `rows`."""
-    column = np.arange(_WIDTH)
-    head[rows] *= (column < start[rows, None]) | (column >= end[rows, None])
+    end = l4 + (np.int64(head[l4 + 12]) >> 4) * 4 if l4 + 12 < len(head) else 0
+    while at + 1 < min(end, len(head)) and head[at] != 0:
+        length = np.int64(1 if head[at] == 1 else head[at + 1])
+        if head[at] == 8 and length == 10 and at + length <= end:
+            out[at + 2 : at + length] = 0
+        if length == 0:
+            return
+        at += length
