@@ -165,7 +165,7 @@ def _hide_timestamps(out: Bytes, head: Bytes, l4: int) -> None:
     at = l4 + 20
     end = l4 + (np.int64(head[l4 + 12]) >> 4) * 4 if l4 + 12 < len(head) else 0
     while at + 1 < min(end, len(head)) and head[at] != 0:
-        length = np.int64(1 if head[at] == 1 else head[at + 1])
+        length = int(1 if head[at] == 1 else head[at + 1])
         if head[at] == 8 and length == 10 and at + length <= end:
             out[at + 2 : at + length] = 0
         if length == 0:

@@ -39,7 +39,7 @@ def batch_of(
         start_us=np.zeros(n, np.int64),
         samples=np.concatenate([np.empty(0, np.uint64), *packets]),
         sample_offsets=_offsets([len(p) for p in packets]),
-        head=np.frombuffer(padded, np.uint8).reshape(-1, width),
+        head=np.frombuffer(padded, np.uint8).reshape(-1, width).copy(),
         head_len=np.array([min(len(head.data), width) for head in flat], np.uint16),
         head_l4=np.array([head.l4 for head in flat], np.uint16),
         head_offsets=_offsets([len(row) for row in rows]),
