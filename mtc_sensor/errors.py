@@ -20,3 +20,7 @@ class BundleError(MtcError):
 
 class OutputError(MtcError):
     """A log or a picture that cannot be written."""
+
+
+class WireError(MtcError):
+    """A message on Zeek's bus that is not what it should be; it is dropped and counted."""

@@ -1,0 +1,26 @@
+"""Topics of the MTC events.
+
+Zeek matches subscriptions by prefix: the closing slash keeps worker-1 apart from worker-10.
+"""
+
+from __future__ import annotations
+
+TO_SENSORS = "/zeek/mtc/sensors/"
+"""Exporters to all sensors."""
+TO_EXPORTERS = "/zeek/mtc/exporters/"
+"""Sensors to all exporters."""
+
+
+def samples_of(shard: int) -> str:
+    """Return the topic from exporters to the sensor that has `shard`."""
+    return f"/zeek/mtc/sample/{shard}/"
+
+
+def verdicts_for(node: str) -> str:
+    """Return the topic from sensors to the node that holds the connection."""
+    return f"/zeek/mtc/verdict/{node}/"
+
+
+def exporter(node: str) -> str:
+    """Return the topic from sensors to one exporter."""
+    return f"/zeek/mtc/exporter/{node}/"
