@@ -1,0 +1,125 @@
+"""Values and events for the tests of the wire, and a comparison that tells their types apart."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+import numpy as np
+from hypothesis import strategies as st
+
+from mtc_sensor.flow import Kind
+from mtc_sensor.wire.events import Sample
+from mtc_sensor.wire.values import (
+    MAX_COUNT,
+    EnumValue,
+    Integer,
+    Port,
+    Proto,
+    Set,
+    Table,
+    Timespan,
+    Timestamp,
+    Value,
+    unmap_address,
+    unmap_subnet,
+    vector_items,
+)
+
+
+def canonical(value: Value) -> object:
+    """Return a form whose equality is that of Broker: by type and content, vectors by elements."""
+    items = vector_items(value)
+    if items is not None:
+        return ("vector", [canonical(item) for item in items])
+    if isinstance(value, Set):
+        return ("set", [canonical(item) for item in value.items])
+    if isinstance(value, Table):
+        return ("table", [(canonical(key), canonical(item)) for key, item in value.items])
+    if isinstance(value, float):
+        return ("real", np.float64(value).tobytes())
+    return (type(value).__name__, value)
+
+
+counts = st.integers(0, MAX_COUNT)
+int64 = st.integers(-(1 << 63), (1 << 63) - 1)
+addresses = st.one_of(
+    st.builds(IPv4Address, st.integers(0, 2**32 - 1)),
+    st.builds(lambda number: unmap_address(IPv6Address(number)), st.integers(0, 2**128 - 1)),
+)
+subnets = st.one_of(
+    st.builds(
+        lambda number, length: IPv4Network((number, length), strict=False),
+        st.integers(0, 2**32 - 1),
+        st.integers(0, 32),
+    ),
+    st.builds(
+        lambda number, length: unmap_subnet(IPv6Network((number, length), strict=False)),
+        st.integers(0, 2**128 - 1),
+        st.integers(0, 128),
+    ),
+)
+
+
+def _scalars(
+    strings: st.SearchStrategy[bytes], reals: st.SearchStrategy[float]
+) -> st.SearchStrategy[Value]:
+    return st.one_of(
+        st.none(),
+        st.booleans(),
+        counts,
+        st.builds(Integer, int64),
+        reals,
+        strings,
+        addresses,
+        subnets,
+        st.builds(Port, st.integers(0, 65535), st.sampled_from(Proto)),
+        st.builds(Timestamp, int64),
+        st.builds(Timespan, int64),
+        st.builds(EnumValue, st.text(st.characters(max_codepoint=127))),
+    )
+
+
+def _trees(scalars: st.SearchStrategy[Value]) -> st.SearchStrategy[Value]:
+    return st.recursive(
+        scalars,
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=5).map(tuple),
+            st.lists(inner, max_size=5).map(lambda items: Set(tuple(items))),
+            st.lists(st.tuples(inner, inner), max_size=4).map(lambda items: Table(tuple(items))),
+            st.lists(counts, max_size=20).map(lambda numbers: np.array(numbers, np.uint64)),
+        ),
+        max_leaves=12,
+    )
+
+
+binary_values = _trees(_scalars(st.binary(max_size=300), st.floats()))
+"""Anything that Broker knows."""
+json_values = _trees(
+    _scalars(
+        st.text(max_size=300).map(str.encode),
+        st.floats(allow_nan=False, allow_infinity=False),
+    )
+)
+"""Anything that JSON has a place for."""
+
+
+def sample(packets: int = 8, heads: int = 8, seq: int = 1) -> Sample:
+    """Return a sample as an exporter would send it."""
+    rng = np.random.default_rng(seq)
+    return Sample(
+        run="6f1c",
+        node="worker-1",
+        shard=0,
+        seq=seq,
+        kind=int(Kind.EARLY),
+        uid="CHhAvVGS1DHFjwGM9",
+        orig_h=IPv4Address("10.0.0.1"),
+        orig_p=Port(49152, Proto.TCP),
+        resp_h=IPv4Address("192.0.2.7"),
+        resp_p=Port(443, Proto.TCP),
+        start_us=1_700_000_000_123_456,
+        samples=rng.integers(0, MAX_COUNT, packets, np.uint64, endpoint=True),
+        link=1,
+        head=tuple(rng.bytes(160) for _ in range(heads)),
+        tokens="TLSv12 h2",
+    )
