@@ -112,18 +112,20 @@ class _Reader:
         return self.data[begin : self.pos]
 
     def unpack(self, layout: struct.Struct) -> tuple[Any, ...]:
-        return layout.unpack(self.take(layout.size))
+        begin = self.pos
+        self.pos = begin + layout.size
+        return layout.unpack_from(self.data, begin)
 
     def length(self, least: int) -> int:
         """Read the number of elements that take `least` bytes each, or more."""
         begin, value = self.pos, 0
-        for shift in range(0, 7 * _MAX_VARBYTE, 7):
-            byte = self.take(1)[0]
-            value |= (byte & 0x7F) << shift
+        for index, byte in enumerate(self.data[begin : begin + _MAX_VARBYTE]):
+            value |= (byte & 0x7F) << 7 * index
             if byte < 0x80:
                 break
         else:
             raise WireError(f"length at {begin} has no end")
+        self.pos = begin + index + 1
         if value > _MAX_LENGTH or value * least > len(self.data) - self.pos:
             raise WireError(f"length {value} at {begin} is more than what is left")
         return value
@@ -131,12 +133,13 @@ class _Reader:
 
 def _read(reader: _Reader, depth: int) -> Value:
     begin = reader.pos
-    tag = reader.take(1)[0]
-    if tag > _VECTOR:
-        raise WireError(f"unknown tag {tag} at {begin}")
+    tag = reader.data[begin] if begin < len(reader.data) else None
+    if tag is None or tag > _VECTOR:
+        raise WireError(f"no known tag at {begin}, but {tag}")
+    reader.pos = begin + 1
     try:
         return _READERS[tag](reader, depth)
-    except ValueError as error:
+    except (ValueError, struct.error) as error:
         raise WireError(f"value of tag {tag} at {begin}: {error}") from None
 
 

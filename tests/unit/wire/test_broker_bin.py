@@ -134,8 +134,8 @@ def test_every_cut_of_a_value_is_refused(text: str, value: Value) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "1 bytes wanted at 0, 0 are left"),
-        ("0f", "unknown tag 15 at 0"),
+        ("", "no known tag at 0, but None"),
+        ("0f", "no known tag at 0, but 15"),
         ("0000", "1 bytes after the value's end at 1"),
         ("05ffffffff0f", "length 4294967295 at 1 is more than what is left"),
         ("05ffffffff7f", "is more than what is left"),
