@@ -128,7 +128,8 @@ class Reassembler:
         )
         counts.add("fragment_pending", len(new) - len(made))
         counts.add("fragment_timeout", late)
-        self._held = _bounded(joined.take(status == _PENDING), counts)
+        now = int(joined.ts_us.max(initial=0))
+        self._held = _bounded(joined.take(status == _PENDING), now, counts)
         made = made[np.argsort(joined.row[made[:, _LAST]])]
         whole = made[made[:, _STOP] - made[:, _START] <= _MAX_DATAGRAM]
         counts.add("bad_fragment", len(made) - len(whole))
@@ -167,14 +168,14 @@ def _read(batch: PacketBatch, fragments: Datagrams, counts: Counts) -> _Fragment
     )
 
 
-def _bounded(held: _Fragments, counts: Counts) -> _Fragments:
+def _bounded(held: _Fragments, now: int, counts: Counts) -> _Fragments:
     """Return what may stay, oldest datagrams dropped first."""
     starts = np.flatnonzero(held.datagrams())
     if not starts.size:
         return held.packed()
     size = np.add.reduceat(held.header + held.length, starts)
     began = held.ts_us[starts]
-    in_time = held.ts_us.max() - began < TIMEOUT_US
+    in_time = now - began < TIMEOUT_US
     newest = np.argsort(-began, kind="stable")
     stays = np.zeros(len(starts), np.bool_)
     stays[newest] = np.cumsum(size[newest]) <= MAX_PENDING_BYTES

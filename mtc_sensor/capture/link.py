@@ -151,7 +151,7 @@ def _one_header(frames: _Frames, rows: Ints) -> None:
             _mpls(frames, rows[kinds == kind], kind)
         elif kind == _PPPOE:
             _pppoe(frames, rows[kinds == kind])
-    has_length = kinds <= _MAX_LENGTH
+    has_length = (kinds >= 0) & (kinds <= _MAX_LENGTH)
     _llc(frames, rows[has_length], kinds[has_length])
 
 
