@@ -112,6 +112,7 @@ class Reference:
         self._expire(self.now)
 
     def finish(self) -> None:
+        self._expire(self.now)
         self._expire(float("inf"), final=True)
 
     def _expire(self, now: float, final: bool = False) -> None:
