@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CaptureError
-from .packets import PacketBatch
+from mtc_sensor.capture.packets import PacketBatch
+from mtc_sensor.errors import CaptureError
 
 _MAX_PACKET = 65_535 + 64  # an IP datagram in any frame
 _RECEIVE_BUFFER = 32 << 20

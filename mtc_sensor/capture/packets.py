@@ -33,9 +33,9 @@ class PacketBatch:
 class DecodedBatch:
     """IP datagrams that belong to connections: ``r`` rows in packet order.
 
-    A packet gives no row (not IP, malformed), one, or two and more: a VXLAN, Geneve or Teredo packet
-    gives its outer UDP row and then its inner one. A fragmented datagram gives one row, with its last
-    fragment.
+    A packet gives no row (not IP, malformed), one, or two and more: a VXLAN, Geneve or Teredo
+    packet gives its outer UDP row and then its inner one. A fragmented datagram gives one row, with
+    its last fragment.
     """
 
     packet: NDArray[np.int64]
@@ -55,7 +55,7 @@ class DecodedBatch:
     one_way: NDArray[np.bool_]
     """(r,) ICMP without a counterpart: Zeek keeps both directions of it apart by type and code."""
     ip_len: NDArray[np.int64]
-    """(r,) IP total length, bytes (IPv6: 40 + payload length; reassembled: of the whole datagram)."""
+    """(r,) IP total length, bytes (IPv6: 40 + payload length; reassembled: the datagram's)."""
     payload: NDArray[np.int64]
     """(r,) transport payload bytes by the headers' lengths; 0 without TCP or UDP payload."""
     tcp_flags: NDArray[np.uint8]

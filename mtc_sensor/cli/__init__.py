@@ -1,0 +1,52 @@
+"""The command line. Exit codes: 0 done, 1 the user can fix it, 2 usage, 3 unexpected, 130 ^C."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import click
+
+from mtc_sensor import __version__
+from mtc_sensor.cli.capture import capture
+from mtc_sensor.cli.export import flowpic, flows
+from mtc_sensor.cli.models import models
+from mtc_sensor.cli.replay import replay
+from mtc_sensor.errors import MtcError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mtc-sensor")
+def cli() -> None:
+    """Classify network traffic with trained models, from captures or an interface."""
+
+
+for command in (replay, capture, flows, flowpic, models):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; the entry point of the package."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        return int(cli(standalone_mode=False) or 0)
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except MtcError as error:
+        click.echo(f"mtc-sensor: {error}", err=True)
+        return 1
+    except BrokenPipeError:  # the reader of our output has gone (| head)
+        sys.stderr.close()
+        return 0
+    except Exception:
+        traceback.print_exc()
+        click.echo(
+            "mtc-sensor: this should not happen; please report it with the lines above", err=True
+        )
+        return 3

@@ -1,0 +1,69 @@
+"""`mtc-sensor replay`: captures through the models, without Zeek."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from mtc_sensor.cli.options import files_argument, judging, model_names
+from mtc_sensor.cli.progress import FileProgress
+
+
+@click.command()
+@files_argument
+@judging
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes; each reads whole files.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, not tables.")
+def replay(
+    files: tuple[str, ...],
+    out: Path | None,
+    models: str | None,
+    device: str,
+    suppress_for: float,
+    force: bool,
+    json_logs: bool,
+    ecs: bool,
+    workers: int,
+    as_json: bool,
+) -> int:
+    """Classify the flows of captures and write verdicts and notices.
+
+    FILE is a pcap or pcapng, plain or compressed with gzip or zstd; `-` is standard input. A
+    directory is searched for captures. A file that cannot be read to its end is reported, what was
+    before the damage counts, and the other files go on.
+    """
+    from mtc_sensor.capture.pcap import capture_files  # noqa: PLC0415 - these load torch and numba
+    from mtc_sensor.outputs.logs import VerdictLogs  # noqa: PLC0415
+    from mtc_sensor.outputs.notice import NoticeSuppressor  # noqa: PLC0415
+    from mtc_sensor.replay import Setup  # noqa: PLC0415
+    from mtc_sensor.replay import replay as judge_files  # noqa: PLC0415
+    from mtc_sensor.summary import Summary  # noqa: PLC0415
+
+    paths = capture_files(files)
+    steps = judge_files(paths, Setup(model_names(models), device), workers)
+    suppressor = NoticeSuppressor(suppress_for)
+    summary = Summary()
+    with (
+        VerdictLogs(out, suppressor, json=json_logs, ecs=ecs, force=force) as logs,
+        FileProgress(paths) as progress,
+    ):
+        for step in steps:
+            summary.add(step, logs.write(step.verdicts))
+            progress.update(step.file, step.bytes_read, step.counts.packets)
+    if as_json:
+        click.echo(json.dumps(summary.as_json() | {"suppressed": suppressor.suppressed}))
+    else:
+        from mtc_sensor.cli.tables import print_summary  # noqa: PLC0415
+
+        print_summary(summary, suppressor.suppressed, out)
+    for error in summary.errors:
+        click.echo(f"mtc-sensor: {error}", err=True)
+    return 1 if summary.errors else 0
