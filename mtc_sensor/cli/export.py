@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from mtc_sensor.capture.flows import FlowSettings
     from mtc_sensor.flow import FlowBatch
 
+_MAX_SAMPLES = 1 << 24
+"""Per flow and block: memory for so many is reserved, but used only as they come."""
+
 
 @click.command()
 @files_argument
@@ -39,9 +42,9 @@ def flows(files: tuple[str, ...], out: Path, packets: bool, min_packets: int) ->
     from mtc_sensor.outputs.connections import connections  # noqa: PLC0415
     from mtc_sensor.outputs.tables import TableWriter  # noqa: PLC0415
 
-    # Blocks of half an hour: a packed sample's time saturates after 35 minutes.
+    # Blocks are joined again; they must be shorter than the 35 min that a sample's time can count.
     settings = FlowSettings(
-        min_packets=min_packets, max_samples=2**31 - 1, block_s=1800.0, head_bytes=0
+        min_packets=min_packets, max_samples=_MAX_SAMPLES, block_s=600.0, head_bytes=0
     )
     records = _Records(files, settings)
     with TableWriter(out, packets) as writer:
@@ -98,7 +101,7 @@ def flowpic(
     from mtc_sensor.outputs.pictures import Busiest, write_pictures  # noqa: PLC0415
 
     spec = FlowPicSpec(resolution=resolution, window_s=window, direction=direction, size=size)
-    settings = FlowSettings(max_samples=2**20, block_s=window, head_bytes=0)
+    settings = FlowSettings(max_samples=_MAX_SAMPLES, block_s=window, head_bytes=0)
     records, busiest = _Records(files, settings), Busiest(top)
     for batch in records:
         busiest.add(batch)
@@ -116,17 +119,22 @@ class _Records:
         self._paths = capture_files(files)
         self._settings = settings
         self._failures: list[MtcError] = []
+        self._unsampled = 0
 
     def __iter__(self) -> Iterator[FlowBatch]:
         from mtc_sensor.capture.records import CaptureFile  # noqa: PLC0415
 
         with FileProgress(self._paths) as progress:
             for file, path in enumerate(self._paths):
+                capture = CaptureFile(path, self._settings, progress.of_file(file))
                 try:
-                    yield from CaptureFile(path, self._settings, progress.of_file(file))
+                    yield from capture
                 except CaptureError as error:
                     self._failures.append(error)
+                self._unsampled += capture.counts.dropped.get("unsampled", 0)
 
     def report(self) -> int:
         """Print what failed; return the exit code."""
+        if self._unsampled:
+            click.echo(f"{self._unsampled:,} packets were too many for their flows", err=True)
         return report_failures(self._failures, len(self._paths))
