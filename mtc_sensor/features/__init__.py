@@ -1,1 +1,1 @@
-"""Model inputs, computed from flow records by one piece of code for training and serving."""
+"""Model inputs from flow records: one piece of code, for training and for serving."""

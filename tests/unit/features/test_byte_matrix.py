@@ -5,7 +5,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -196,6 +196,7 @@ def datagrams(draw: st.DrawFn) -> tuple[Head, int, Fields]:
 masks_of = st.lists(st.sampled_from(MASKS), unique=True).map(tuple)
 
 
+@settings(deadline=None)
 @given(datagrams(), masks_of, st.randoms(use_true_random=False))
 def test_masked_bytes_never_matter_and_all_others_are_kept(
     datagram: tuple[Head, int, Fields], masks: tuple[Mask, ...], random: Random
@@ -218,6 +219,7 @@ def test_masked_bytes_never_matter_and_all_others_are_kept(
     assert cells(Head(bytes(other), head.l4), proto, *masks) == bytes(expected)
 
 
+@settings(deadline=None)
 @given(
     st.binary(min_size=80, max_size=800),
     st.binary(min_size=40, max_size=40),

@@ -113,6 +113,7 @@ specs = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(flows, specs)
 def test_each_packet_is_counted_where_the_definition_says(
     batch: FlowBatch, spec: FlowPicSpec
@@ -140,7 +141,7 @@ def test_each_packet_is_counted_where_the_definition_says(
     assert order == sorted(set(order))
 
 
-@settings(max_examples=20)
+@settings(deadline=None, max_examples=20)
 @given(flows, st.sampled_from([32, 64, 256, 1500]), st.sampled_from([10.0, 15.0, 60.0]))
 def test_pictures_are_numpys_histograms(batch: FlowBatch, resolution: int, window_s: float) -> None:
     spec = FlowPicSpec(resolution=resolution, window_s=window_s, direction=True)
@@ -156,6 +157,7 @@ def test_pictures_are_numpys_histograms(batch: FlowBatch, resolution: int, windo
             assert np.array_equal(image[channel], expected)
 
 
+@settings(deadline=None)
 @given(flows, specs)
 def test_indices_give_the_same_pictures_on_any_device(batch: FlowBatch, spec: FlowPicSpec) -> None:
     index = flowpic_indices(batch, spec)
@@ -168,6 +170,7 @@ def test_indices_give_the_same_pictures_on_any_device(batch: FlowBatch, spec: Fl
     assert (np.diff(index.picture) >= 0).all()
 
 
+@settings(deadline=None)
 @given(st.lists(flows, min_size=2, max_size=4), specs)
 def test_a_builder_leaves_nothing_of_the_last_batch(
     batches: list[FlowBatch], spec: FlowPicSpec

@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtc_sensor.errors import BundleError
@@ -32,6 +32,7 @@ def test_defaults_are_the_honest_ones() -> None:
     assert FlowPicSpec(window_s=0.25).window_us == 250_000
 
 
+@settings(deadline=None)
 @given(byte_specs | flowpic_specs)
 def test_a_spec_survives_its_bundle(spec: FeatureSpec) -> None:
     stored = yaml.safe_dump(spec.model_dump(mode="json"))
@@ -91,6 +92,7 @@ json = st.recursive(
 keys = st.sampled_from(("packets", "bytes", "masks", "resolution", "window_s", "size", "max_size"))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(("byte_matrix", "flowpic")), st.dictionaries(keys, json))
 def test_any_mapping_gives_a_spec_or_a_short_refusal(kind: str, rest: dict[str, object]) -> None:
     message = ""
