@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc_sensor._jit import inner, njit
+from mtc_sensor._jit import inline, inner, njit
 from mtc_sensor.capture import _tcp
 from mtc_sensor.capture._output import Output, output_has_room
+from mtc_sensor.capture._packets import Packets, load
 from mtc_sensor.capture._records import drop_chunk, drop_head, emit_early, emit_final, sample
 from mtc_sensor.capture._roles import is_broadcast, receiver_originates
 from mtc_sensor.capture._table import (
@@ -19,7 +20,6 @@ from mtc_sensor.capture._table import (
     Table,
     find,
     give,
-    has_room,
     link,
     lower_entry,
     raise_entry,
@@ -34,57 +34,42 @@ _ICMP, _TCP, _ICMP6 = 1, 6, 58
 
 
 @njit
-def assemble(
-    table: Table,
-    out: Output,
-    packets: NDArray[np.void],
-    data: NDArray[np.uint8],
-    begin: int,
-    end_us: int,
-) -> int:
+def assemble(table: Table, out: Output, packets: Packets, begin: int, end_us: int) -> int:
     """Process packets from `begin` on, then let the time go on to `end_us`.
 
     Returns how many packets are done, or one more than there are when all is done. If it is not,
-    the caller empties the output, lets the table grow, ends connections beyond the limits
-    (`over_limit`) and calls again.
+    the caller empties the output, ends connections beyond the limits (`over_limit`) and calls
+    again.
     """
-    for i in range(begin, len(packets) + 1):
-        now = packets[i].now if i < len(packets) else end_us
-        if not _expire(table, out, now) or not _has_room(table, out):
+    total = len(packets.ts)
+    for i in range(begin, total + 1):
+        now = packets.now[i] if i < total else end_us
+        if not _expire(table, out, now) or not output_has_room(out):
             return i
-        if i < len(packets):
-            _add(table, out, packets[i], data)
+        if i < total:
+            _add(table, out, load(packets, i), packets.data)
         if over_limit(table):
             return i + 1
-    return len(packets) + 1
-
-
-@inner
-def _has_room(table: Table, out: Output) -> bool:
-    """Tell whether the next packet finds room in every pool and its records in the output."""
-    state = table.state[0]
-    return (
-        output_has_room(out)
-        and has_room(state, CONNECTIONS, table.connections)
-        and has_room(state, CHUNKS, table.chunks)
-        and has_room(state, HEADS, table.heads)
-    )
+    return total + 1
 
 
 @njit
 def over_limit(table: Table) -> bool:
     """Tell whether more is held than allowed."""
-    state = table.state[0]
-    held = state.used[CONNECTIONS] > state.max_flows
-    return bool(held or state.used[CHUNKS] > state.max_chunks)
+    used, limit = table.state[0].used, table.state[0].limit
+    return bool(
+        used[CONNECTIONS] > limit[CONNECTIONS]
+        or used[CHUNKS] > limit[CHUNKS]
+        or used[HEADS] > limit[HEADS]
+    )
 
 
-@inner
+@inline
 def _expire(table: Table, out: Output, now: int) -> bool:
     """Do what is due by `now`, in the order of the deadlines; False when the output is full."""
     used = table.state[0].used
     while used[CONNECTIONS] and table.heap[0].due <= now:
-        slot = table.heap[0].slot
+        slot = int(table.heap[0].slot)
         c = table.connections[slot]
         early = _early_due(table, c)
         due = min(early, _end_due(table, c))
@@ -109,7 +94,7 @@ def end_all(table: Table, out: Output, slots: NDArray[np.int64], begin: int) -> 
     return len(slots)
 
 
-@inner
+@inline
 def _end_due(table: Table, c: Any) -> int:
     """Return when a connection ends if nothing more happens."""
     due: int = c.last + table.state[0].timeout_us[c.timeout]
@@ -120,7 +105,7 @@ def _end_due(table: Table, c: Any) -> int:
     return due
 
 
-@inner
+@inline
 def _early_due(table: Table, c: Any) -> int:
     """Return when an idle connection's early record is due; `NEVER` where none is."""
     state = table.state[0]
@@ -131,7 +116,7 @@ def _early_due(table: Table, c: Any) -> int:
     return due
 
 
-@inner
+@inline
 def _add(table: Table, out: Output, packet: Any, data: NDArray[np.uint8]) -> None:
     key, sender = _key(packet)
     slot = find(table, key)
@@ -157,7 +142,7 @@ def _add(table: Table, out: Output, packet: Any, data: NDArray[np.uint8]) -> Non
         _schedule(table, slot, is_new)
 
 
-@inner
+@inline
 def _key(packet: Any) -> tuple[tuple[int, int, int, int, int], int]:
     """Return a packet's connection key, and whether its sender is the key's high end.
 
@@ -197,7 +182,7 @@ def _create(table: Table, packet: Any, key: Any, sender: int) -> int:
     return slot
 
 
-@inner
+@inline
 def _assign_roles(table: Table, packet: Any, c: Any) -> None:
     proto, flags = packet.proto, packet.tcp_flags
     flip = receiver_originates(
@@ -219,8 +204,8 @@ def _schedule(table: Table, slot: int, is_new: bool) -> None:
     due = min(_early_due(table, c), _end_due(table, c))
     if is_new:
         raise_entry(table, table.state[0].used[CONNECTIONS] - 1, due, slot)
-    elif due < table.heap[c.place].due:
-        raise_entry(table, c.place, due, slot)
+    elif due < table.heap[table.heap_place[slot]].due:
+        raise_entry(table, int(table.heap_place[slot]), due, slot)
 
 
 @inner

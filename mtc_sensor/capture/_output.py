@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc_sensor._jit import inner
+from mtc_sensor._jit import inline
 from mtc_sensor.capture.uid import uids
 from mtc_sensor.flow import FlowBatch
 
@@ -45,7 +45,7 @@ class Output(NamedTuple):
     head_bytes: NDArray[np.uint8]
 
 
-@inner
+@inline
 def output_has_room(out: Output) -> bool:
     """Tell whether whatever the next step emits finds room."""
     return bool(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc_sensor._jit import inner
+from mtc_sensor._jit import inline, inner
 from mtc_sensor.capture._output import Output
 from mtc_sensor.capture._table import (
     CHUNK_SAMPLES,
@@ -22,21 +22,8 @@ from mtc_sensor.flow import MAX_LENGTH, MAX_OFFSET_US, Kind
 
 _EARLY, _BLOCK, _FINAL = int(Kind.EARLY), int(Kind.BLOCK), int(Kind.FINAL)
 
-PACKET = np.dtype(
-    [
-        ("now", "i8"),  # network time, never decreasing
-        ("ts", "i8"),
-        ("src", "i8", (2,)),  # the address as two words
-        ("dst", "i8", (2,)),
-        *((name, "i8") for name in ("sport", "dport", "proto", "one_way", "ip_len", "payload")),
-        *((name, "i8") for name in ("tcp_flags", "tcp_seq", "tcp_ack")),
-        *((name, "i8") for name in ("ip_offset", "ip_captured", "l4_offset")),
-    ]
-)
-"""One row of a `DecodedBatch`; integers of one size keep the compiled variants few."""
 
-
-@inner
+@inline
 def sample(
     table: Table, out: Output, packet: Any, data: NDArray[np.uint8], c: Any, side: int
 ) -> None:
@@ -59,12 +46,12 @@ def sample(
             emit_early(table, out, c)
 
 
-@inner
+@inline
 def _saturated(length: int) -> int:
     return min(max(length, 0), MAX_LENGTH)
 
 
-@inner
+@inline
 def _offset(microseconds: int) -> int:
     return min(max(microseconds, 0), MAX_OFFSET_US)
 
@@ -78,7 +65,7 @@ def _begin_block(table: Table, c: Any, ts: int) -> None:
     _add_chunk(table, c, c.packets == 0)
 
 
-@inner
+@inline
 def _add_chunk(table: Table, c: Any, is_first: bool) -> None:
     chunk = take(table.state[0], CHUNKS, table.chunks)
     table.chunks[chunk].base = c.block_start
@@ -91,7 +78,7 @@ def _add_chunk(table: Table, c: Any, is_first: bool) -> None:
     c.last_chunk = chunk
 
 
-@inner
+@inline
 def _store(table: Table, c: Any, sample: int) -> None:
     if table.chunks[c.last_chunk].count == CHUNK_SAMPLES:
         _add_chunk(table, c, False)
@@ -124,7 +111,7 @@ def _store_head(table: Table, packet: Any, data: NDArray[np.uint8], c: Any, leng
     head.l4 = packet.l4_offset if packet.l4_offset < length else 0
 
 
-@inner
+@inline
 def _emit_row(out: Output, c: Any, kind: int, start: int) -> Any:
     row = out.rows[out.used[0]]
     out.used[0] += 1
@@ -144,7 +131,7 @@ def _emit_row(out: Output, c: Any, kind: int, start: int) -> Any:
     return row
 
 
-@inner
+@inline
 def _emit_sample(out: Output, row: Any, c: Any, sample: int) -> None:
     out.samples[out.used[1]] = sample ^ (c.flip << 32)
     out.used[1] += 1
@@ -164,26 +151,26 @@ def _emit_block(table: Table, out: Output, c: Any, kind: int) -> Any:
     return row
 
 
-@inner
+@inline
 def drop_chunk(table: Table, c: Any) -> None:
     """Give a connection's first chunk back."""
-    chunk = c.first_chunk
+    chunk = int(c.first_chunk)
     c.first_chunk = table.chunks[chunk].next
     give(table.state[0], CHUNKS, table.chunks, chunk)
 
 
-@inner
+@inline
 def emit_past_blocks(table: Table, out: Output, c: Any) -> None:
     """Write a record of each block that a later one has followed."""
     while table.chunks[c.first_chunk].base != c.block_start:
         _emit_block(table, out, c, _BLOCK)
 
 
-@inner
+@inline
 def _emit_heads(table: Table, out: Output, c: Any, row: Any) -> None:
     """Add a connection's heads to a record, and give them back."""
     while c.first_head >= 0:
-        source = c.first_head
+        source = int(c.first_head)
         target = out.used[2]
         for byte in range(out.head_bytes.shape[1]):
             out.head_bytes[target, byte] = table.head_bytes[source, byte]
@@ -194,10 +181,10 @@ def _emit_heads(table: Table, out: Output, c: Any, row: Any) -> None:
         drop_head(table, c)
 
 
-@inner
+@inline
 def drop_head(table: Table, c: Any) -> None:
     """Give a connection's first head back."""
-    head = c.first_head
+    head = int(c.first_head)
     c.first_head = table.heads[head].next
     give(table.state[0], HEADS, table.heads, head)
 
@@ -207,15 +194,15 @@ def emit_early(table: Table, out: Output, c: Any) -> None:
     """Write a connection's early record, and give its heads back."""
     c.early = 1
     row = _emit_row(out, c, _EARLY, c.start)
-    source = c.first_head
+    source = int(c.first_head)
     while source >= 0:
         head = table.heads[source]
         _emit_sample(out, row, c, head.sample | (_offset(head.time - c.start) << 33))
-        source = table.heads[source].next
+        source = int(table.heads[source].next)
     _emit_heads(table, out, c, row)
 
 
-@inner
+@inline
 def emit_final(table: Table, out: Output, c: Any) -> None:
     """Write what a connection that ends still has to report."""
     emit_past_blocks(table, out, c)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc_sensor._jit import inner
+from mtc_sensor._jit import inline
 from mtc_sensor.capture._tcp import ACK, SYN
 
 # What the base scripts of Zeek 8.2.2 register (Analyzer::register_for_ports and
@@ -66,7 +66,7 @@ def server_port_table() -> NDArray[np.bool_]:
     return table
 
 
-@inner
+@inline
 def receiver_originates(
     server_ports: NDArray[np.bool_], proto: int, flags: int, sport: int, dport: int
 ) -> bool:
@@ -80,7 +80,7 @@ def receiver_originates(
     return True
 
 
-@inner
+@inline
 def is_broadcast(address: NDArray[np.int64]) -> bool:
     """Tell whether an address, as two words, is 255.255.255.255 (IPAddr::IsBroadcast)."""
     return bool(address[0] == _BROADCAST_0 and address[1] == _BROADCAST_1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mtc_sensor._jit import inner
+from mtc_sensor._jit import inline, inner
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
@@ -32,7 +32,7 @@ NOTHING, ATTEMPT, CLOSE, LINGER = range(4)
 TCP_TIMEOUT, UDP_TIMEOUT, ICMP_TIMEOUT, INTERACTIVE_TIMEOUT = range(4)
 
 
-@inner
+@inline
 def port_of(c: Any, side: int) -> int:
     """Return the port of a side of a connection."""
     is_high = side != c.high_first
@@ -40,7 +40,7 @@ def port_of(c: Any, side: int) -> int:
     return ports & 0xFFFF if is_high else (ports >> 16) & 0xFFFF
 
 
-@inner
+@inline
 def is_reuse(c: Any, flags: int, seq: int) -> bool:
     """Tell whether a packet begins a new connection between the same ports (IsReuse)."""
     if not flags & SYN:
@@ -59,14 +59,14 @@ def is_reuse(c: Any, flags: int, seq: int) -> bool:
     return not (not flags & ACK and overtaken and seq == c.start_seq[1 - side])
 
 
-@inner
+@inline
 def attempting(c: Any) -> bool:
     """Tell whether nobody has answered the originator's SYN or SYN-ACK yet."""
     state = c.state[c.flip]
     return state in (SYN_SENT, SYN_ACK_SENT) and c.state[1 - c.flip] == INACTIVE
 
 
-@inner
+@inline
 def follow(c: Any, side: int, ts: int, flags: int, seq: int, ack: int, length: int) -> None:
     """Take a connection through one packet that `side` sent; may flip it."""
     peer = 1 - side
@@ -81,7 +81,7 @@ def follow(c: Any, side: int, ts: int, flags: int, seq: int, ack: int, length: i
         _close(c, side)
 
 
-@inner
+@inline
 def _learn_start_seq(c: Any, side: int, flags: int, seq: int) -> None:
     state = c.state[side]
     if flags & SYN:
@@ -91,7 +91,7 @@ def _learn_start_seq(c: Any, side: int, flags: int, seq: int) -> None:
         c.start_seq[side] = (seq - 1) & 0xFFFFFFFF
 
 
-@inner
+@inline
 def _flip_answered_syn_ack(c: Any, from_originator: bool, flags: int, length: int) -> None:
     """Flip a connection that began with a SYN-ACK once data or an ACK shows it is no scan."""
     if not c.syn_ack_only:
@@ -104,7 +104,7 @@ def _flip_answered_syn_ack(c: Any, from_originator: bool, flags: int, length: in
         c.syn_ack_only = 0
 
 
-@inner
+@inline
 def _set_state(c: Any, side: int, state: int) -> None:
     if state == c.state[side]:
         return
@@ -114,7 +114,7 @@ def _set_state(c: Any, side: int, state: int) -> None:
     c.state[side] = state
 
 
-@inner
+@inline
 def _transition(c: Any, side: int, from_originator: bool, ts: int, flags: int, length: int) -> bool:
     """Update the state of `side`; True when it has closed its half."""
     state = c.state[side]
@@ -156,7 +156,7 @@ def _leave_inactive(
     return flags & (FIN | RST) != 0
 
 
-@inner
+@inline
 def _establish(c: Any, side: int, flags: int) -> None:
     """Take in the responder's SYN or SYN-ACK."""
     peer = 1 - side
@@ -173,7 +173,7 @@ def _establish(c: Any, side: int, flags: int) -> None:
             c.timeout = INTERACTIVE_TIMEOUT
 
 
-@inner
+@inline
 def _begin_without_syn(c: Any, side: int, from_originator: bool, flags: int, length: int) -> None:
     if not from_originator and length == 0 and c.state[c.flip] == SYN_SENT:
         return  # some acknowledge a SYN before they answer it
@@ -183,7 +183,7 @@ def _begin_without_syn(c: Any, side: int, from_originator: bool, flags: int, len
         _set_state(c, side, PARTIAL)
 
 
-@inner
+@inline
 def _reset_after_fin(c: Any, side: int, flags: int) -> bool:
     if not flags & RST or c.state[1 - side] == CLOSED:
         return False
@@ -193,7 +193,7 @@ def _reset_after_fin(c: Any, side: int, flags: int) -> bool:
     return not c.closed[side]
 
 
-@inner
+@inline
 def _close(c: Any, side: int) -> None:
     """Note that a side has closed; what is closed altogether ends soon after (ConnectionClosed)."""
     if c.closed[side]:

@@ -48,19 +48,15 @@ from numpy.typing import NDArray
 
 from mtc_sensor.capture._assembly import NEVER, assemble, end_all, over_limit
 from mtc_sensor.capture._output import flow_batch, new_output
-from mtc_sensor.capture._records import PACKET
+from mtc_sensor.capture._packets import LATEST_US, Packets, columns, no_packets
 from mtc_sensor.capture._roles import server_port_table
-from mtc_sensor.capture._table import CONNECTIONS, SETTINGS, STATE, grown, new_table
+from mtc_sensor.capture._table import CONNECTIONS, SETTINGS, STATE, new_table
 from mtc_sensor.capture.packets import DecodedBatch, PacketBatch
 from mtc_sensor.flow import FlowBatch
 
 _EVICTED_SHARE = 16
 _MIN_CHUNKS = 1 << 17
-_CHUNKS_PER_FLOW = 4
-_LATEST_US = 1 << 61
-_PLAIN_COLUMNS = tuple(
-    name for name in PACKET.fields or () if name not in ("now", "ts", "src", "dst")
-)
+_CHUNKS_PER_FLOW, _HEADS_PER_FLOW = 4, 8
 
 
 @dataclass(frozen=True)
@@ -147,22 +143,22 @@ class FlowTable:
 
     def add(self, packets: PacketBatch, decoded: DecodedBatch) -> FlowBatch:
         """Take in a batch of packets; return the records that became due."""
-        times = np.maximum.accumulate(np.clip(packets.ts_us, self._now, _LATEST_US))
-        rows, data = _packets(packets, decoded, times), _frozen(packets.data)
+        times = np.maximum.accumulate(np.clip(packets.ts_us, self._now, LATEST_US))
+        rows = columns(packets, decoded, times)
         self._now = max(self._now, int(times[-1]) if len(times) else 0)
-        return self._run(rows, data, self._now)
+        return self._run(rows, self._now)
 
     def advance(self, now_us: int) -> FlowBatch:
         """Let the time go on without a packet; return the records that became due."""
-        self._now = min(max(self._now, now_us), _LATEST_US)
-        return self._run(*_NO_PACKETS, self._now)
+        self._now = min(max(self._now, now_us), LATEST_US)
+        return self._run(no_packets(), self._now)
 
     def finish(self) -> FlowBatch:
         """End all connections, the next to time out first; return their records."""
         state = self._table.state[0]
         early_idle_us = int(state["early_idle_us"])
         state["early_idle_us"] = 0
-        records = self._run(*_NO_PACKETS, NEVER)
+        records = self._run(no_packets(), NEVER)
         state["early_idle_us"] = early_idle_us
         return records
 
@@ -183,12 +179,13 @@ class FlowTable:
     def _active(self) -> int:
         return int(self._table.state[0]["used"][CONNECTIONS])
 
-    def _run(self, rows: NDArray[np.void], data: NDArray[np.uint8], end_us: int) -> FlowBatch:
+    def _run(self, packets: Packets, end_us: int) -> FlowBatch:
         done = 0
-        while done <= len(rows):
-            done = assemble(self._table, self._output, rows, data, done, end_us)
+        while done <= len(packets.ts):
+            done = assemble(self._table, self._output, packets, done, end_us)
             self._collect()
-            self._make_room()
+            while over_limit(self._table):
+                self._evict()
         records, self._records = self._records, []
         return FlowBatch.concat(records or [FlowBatch.empty(self._settings.head_bytes)])
 
@@ -197,11 +194,6 @@ class FlowTable:
         if self._output.used[0]:
             self._records.append(flow_batch(self._output))
             self._output.used[:] = 0
-
-    def _make_room(self) -> None:
-        self._table = grown(self._table)
-        while over_limit(self._table):
-            self._evict()
 
     def _evict(self) -> None:
         """End the least recently active connections, the older first where times are equal."""
@@ -224,33 +216,11 @@ def _new_state(settings: FlowSettings) -> NDArray[np.void]:
         state[name] = getattr(settings, name)
     state["block_us"] = round(settings.block_s * 1e6)
     state["early_idle_us"] = round(settings.early_idle_s * 1e6)
-    state["max_chunks"] = max(_CHUNKS_PER_FLOW * settings.max_flows, _MIN_CHUNKS)
+    state["limit"] = [
+        settings.max_flows,
+        max(_CHUNKS_PER_FLOW * settings.max_flows, _MIN_CHUNKS),
+        min(settings.head_packets, _HEADS_PER_FLOW) * settings.max_flows,
+    ]
     state["timeout_us"] = [round(getattr(settings, name) * 1e6) for name in _TIMEOUTS]
     state["secret"] = np.frombuffer(secrets.token_bytes(state["secret"].nbytes), np.int64)
     return state
-
-
-def _packets(
-    packets: PacketBatch, decoded: DecodedBatch, times: NDArray[np.int64]
-) -> NDArray[np.void]:
-    """Lay a batch out as the kernel reads it."""
-    end = decoded.ip_offset + decoded.ip_captured
-    assert not len(end) or (decoded.ip_offset.min() >= 0 and end.max() <= len(packets.data))
-    rows = np.empty(len(decoded), PACKET)
-    rows["now"] = times[decoded.packet]
-    rows["ts"] = np.clip(decoded.ts_us, 0, _LATEST_US)
-    rows["src"] = np.ascontiguousarray(decoded.src).view(np.int64)
-    rows["dst"] = np.ascontiguousarray(decoded.dst).view(np.int64)
-    for name in _PLAIN_COLUMNS:
-        rows[name] = getattr(decoded, name)
-    return rows
-
-
-def _frozen(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a read-only view: the kernel is compiled once, for buffers of either kind."""
-    view = np.ascontiguousarray(data).view()
-    view.flags.writeable = False
-    return view
-
-
-_NO_PACKETS = (np.empty(0, PACKET), _frozen(np.empty(0, np.uint8)))
