@@ -7,11 +7,12 @@ from typing import Any
 
 from torch import nn
 
-from mtc_sensor.models.byte_cnn import ByteCnnLstm
+from mtc_sensor.models.byte_cnn import ByteCnnLstm, PacketCnn
 from mtc_sensor.models.flowpic import FlowPicLeNet, MiniFlowPicNet
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "byte-cnn-lstm": ByteCnnLstm,
+    "packet-cnn": PacketCnn,
     "flowpic-lenet": FlowPicLeNet,
     "flowpic-mini": MiniFlowPicNet,
 }

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-FORMAT = 1
-KINDS = ("early", "block", "final")
+from mtc_sensor import verdict
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Text = Annotated[str, Field(pattern=r"^[ -~]{1,200}$")]
@@ -76,13 +75,16 @@ class BundleConfig(_Strict):
     weights_sha256: Sha256
     reference_sha256: Sha256
 
+    def verdict_policy(self) -> verdict.Policy:
+        """Return what of the bundle decides. Raises ValueError for parts that do not fit."""
+        return verdict.Policy(
+            labels=tuple(self.labels),
+            malicious=frozenset(self.malicious),
+            threshold=self.policy.threshold,
+            unknown_below=self.policy.unknown_below,
+        )
+
     @model_validator(mode="after")
     def _consistent(self) -> BundleConfig:
-        if len(set(self.labels)) < len(self.labels):
-            raise ValueError("labels: a label is given twice; name each once")
-        strange = sorted(set(self.malicious) - set(self.labels))
-        if strange:
-            raise ValueError(f"malicious: {strange[0]} is not among the labels")
-        if bool(self.malicious) != (self.policy.threshold is not None):
-            raise ValueError("policy.threshold: give a number exactly when labels are malicious")
+        self.verdict_policy()
         return self

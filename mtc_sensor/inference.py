@@ -1,0 +1,142 @@
+"""Flow records through models in batches: which records a model judges, and its probabilities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtc_sensor.errors import BundleError
+from mtc_sensor.features.byte_matrix import byte_matrix
+from mtc_sensor.features.flowpic import FlowPicIndex, flowpic_indices
+from mtc_sensor.features.spec import ByteMatrixSpec, FlowPicSpec
+from mtc_sensor.flow import FlowBatch, Kind
+from mtc_sensor.models.bundle import Bundle, bundle_path, load_bundle
+from mtc_sensor.verdict import Verdicts, judge
+
+BATCH_VALUES = 1 << 19
+"""Input values in one forward pass, at most (but one input): 819 byte matrices, 256 small FlowPics.
+
+Activations need a hundred times as much; larger batches were not faster on a CPU.
+"""
+
+
+class Model:
+    """A bundle on a device, ready to judge records.
+
+    Parameters
+    ----------
+    bundle
+        A loaded bundle; its network is moved to the device.
+    device
+        ``auto`` (CUDA where there is one), ``cpu``, or ``cuda``.
+
+    Raises
+    ------
+    BundleError
+        If the device cannot be had.
+    """
+
+    def __init__(self, bundle: Bundle, device: str = "auto") -> None:
+        self.bundle = bundle
+        self.device = _device(device)
+        bundle.network.to(self.device)
+
+        self.name = bundle.config.name
+        self.policy = bundle.config.verdict_policy()
+
+    def rows(self, batch: FlowBatch) -> NDArray[np.int64]:
+        """Return the indices of the records that the model judges, in order."""
+        judges = self.bundle.config.judges
+        kinds = [Kind[name.upper()] for name in judges.kinds]
+        judged = np.isin(batch.kind, kinds) & (batch.packets >= judges.min_packets)
+        if isinstance(self.bundle.spec, ByteMatrixSpec):
+            judged &= batch.heads > 0
+        return np.flatnonzero(judged)
+
+    def predict(self, batch: FlowBatch) -> NDArray[np.float32]:
+        """Return (n, labels) calibrated probabilities of every record of `batch`.
+
+        Memory is bounded whatever the batch: `BATCH_VALUES` input values at a time. The pictures of
+        one record weigh the same; a record that gives no picture has NaN.
+        """
+        spec = self.bundle.spec
+        if isinstance(spec, ByteMatrixSpec):
+            return self._forward(self._matrices(batch, spec))
+        index = flowpic_indices(batch, spec)
+        probabilities = self._forward(self._pictures(index, spec))
+        return _mean_by_row(probabilities, index.rows, len(batch))
+
+    def _forward(self, inputs: Iterable[Tensor]) -> NDArray[np.float32]:
+        parts = [np.empty((0, len(self.policy.labels)), np.float32)]
+        with torch.inference_mode():
+            parts += [self.bundle.probabilities(i.to(self.device)).cpu().numpy() for i in inputs]
+        return np.concatenate(parts)
+
+    def _matrices(self, batch: FlowBatch, spec: ByteMatrixSpec) -> Iterator[Tensor]:
+        for part in _chunks(len(batch), spec.shape):
+            yield torch.from_numpy(byte_matrix(batch.take(np.arange(len(batch))[part]), spec))
+
+    def _pictures(self, index: FlowPicIndex, spec: FlowPicSpec) -> Iterator[Tensor]:
+        """Count the packets of some pictures at a time, on the device."""
+        cells = math.prod(spec.shape)
+        for part in _chunks(len(index.rows), spec.shape):
+            first, end = np.searchsorted(index.picture, (part.start, part.stop))
+            flat = (index.picture[first:end] - part.start) * cells + index.cell[first:end]
+            counts = torch.bincount(
+                torch.from_numpy(flat).to(self.device), minlength=(part.stop - part.start) * cells
+            )
+            yield counts.view(-1, *spec.shape)
+
+
+def load_models(names: Sequence[str], device: str = "auto") -> list[Model]:
+    """Load bundles by shipped name or folder, in their order.
+
+    Raises BundleError for one that is refused, for none, and for two of one name.
+    """
+    models = [Model(load_bundle(bundle_path(name)), device) for name in names]
+    if not models or len({model.name for model in models}) < len(models):
+        raise BundleError(f"models: {', '.join(names) or 'none'}: give at least one, and each once")
+    return models
+
+
+def judge_records(
+    models: Sequence[Model], records: FlowBatch, now_us: int | None = None
+) -> Verdicts:
+    """Ask every model about the records it judges; `now_us` is `verdict.judge`'s."""
+    parts = []
+    for model in models:
+        batch = records.take(model.rows(records))
+        parts.append(judge(batch, model.name, model.policy, model.predict(batch), now_us))
+    return Verdicts.concat(parts)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("cpu", "cuda"):
+        raise BundleError(f"device: {name!r} is not one of auto, cpu, cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BundleError("device: torch sees no CUDA device here: use cpu or auto")
+    return torch.device(name)
+
+
+def _chunks(count: int, shape: tuple[int, ...]) -> Iterator[slice]:
+    """Cut `count` inputs of `shape` into slices of at most `BATCH_VALUES` values."""
+    size = max(1, BATCH_VALUES // math.prod(shape))
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+def _mean_by_row(
+    values: NDArray[np.float32], rows: NDArray[np.int64], count: int
+) -> NDArray[np.float32]:
+    total = np.zeros((count, values.shape[1]))
+    np.add.at(total, rows, values)
+    with np.errstate(invalid="ignore"):
+        mean = total / np.bincount(rows, minlength=count)[:, None]
+    return mean.astype(np.float32)
