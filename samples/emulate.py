@@ -140,7 +140,7 @@ class Tcp:
         (source, sport), (target, dport) = self._ends[sender], self._ends[1 - sender]
         if not options and self._echo:
             options = self._timestamp(echoed=True)
-        window = 64240 if flags & SYN else 502 + self.capture.rng.randrange(8)
+        window = 64240 if flags & SYN else 502
         acknowledged = self._next[1 - sender] if flags & ACK else 0
         header = struct.pack(
             "!HHIIBBHHH", sport, dport, self._next[sender], acknowledged,

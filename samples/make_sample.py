@@ -173,12 +173,17 @@ def ssh(capture: Capture, now: float, client: Host) -> None:
     connection = Tcp(capture, now, client, SHELL, 22, 0.004)
     connection.send(0, b"SSH-2.0-OpenSSH_9.7\r\n")
     connection.send(1, b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n")
-    names = b"curve25519-sha256,ecdh-sha2-nistp256,diffie-hellman-group14-sha256"
-    for sender in (0, 1):
-        offer = b"\x14" + rng.randbytes(16) + struct.pack("!I", len(names)) + names + bytes(200)
-        connection.send(sender, struct.pack("!IB", len(offer) + 5, 4) + offer + bytes(4))
-    for sender, size in ((0, 48), (1, 620), (0, 16), (0, 52), (1, 52), (0, 600), (1, 36)):
-        connection.send(sender, rng.randbytes(size))
+    names = (
+        b"curve25519-sha256,ecdh-sha2-nistp256", b"ssh-ed25519,rsa-sha2-512",
+        *[b"aes128-ctr,aes256-ctr"] * 2, *[b"hmac-sha2-256"] * 2, *[b"none"] * 2, b"", b"",
+    )  # fmt: skip
+    lists = b"".join(struct.pack("!I", len(name)) + name for name in names)
+    offer = [(sender, 20, rng.randbytes(16) + lists + bytes(5)) for sender in (0, 1)]
+    agree = [(0, 30, rng.randbytes(36)), (1, 31, rng.randbytes(412)), (1, 21, b""), (0, 21, b"")]
+    for sender, message, body in offer + agree:
+        padding = 16 - (len(body) + 6) % 8
+        head = struct.pack("!IBB", len(body) + 2 + padding, padding, message)
+        connection.send(sender, head + body + bytes(padding))
     for _ in range(rng.randrange(30, 60)):
         connection.send(0, rng.randbytes(36), wait=rng.expovariate(3))
         connection.send(1, rng.randbytes(rng.choice((36, 36, 44, 180))))
