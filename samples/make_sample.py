@@ -178,8 +178,17 @@ def ssh(capture: Capture, now: float, client: Host) -> None:
         *[b"aes128-ctr,aes256-ctr"] * 2, *[b"hmac-sha2-256"] * 2, *[b"none"] * 2, b"", b"",
     )  # fmt: skip
     lists = b"".join(struct.pack("!I", len(name)) + name for name in names)
+
+    def string(length: int) -> bytes:
+        return struct.pack("!I", length) + rng.randbytes(length)
+
     offer = [(sender, 20, rng.randbytes(16) + lists + bytes(5)) for sender in (0, 1)]
-    agree = [(0, 30, rng.randbytes(36)), (1, 31, rng.randbytes(412)), (1, 21, b""), (0, 21, b"")]
+    agree = [
+        (0, 30, string(32)),
+        (1, 31, string(51) + string(32) + string(83)),
+        (1, 21, b""),
+        (0, 21, b""),
+    ]
     for sender, message, body in offer + agree:
         padding = 16 - (len(body) + 6) % 8
         head = struct.pack("!IBB", len(body) + 2 + padding, padding, message)
