@@ -3,7 +3,9 @@ r"""Broker's JSON format v1: a value is ``{"@data-type": type, "data": content}`
 Sources: Broker ``format/json.hh``, ``internal/json.cc``, ``doc/web-socket.rst``. Zeek's side of it
 is not quite JSON: its strings carry control characters as they are, and ``\v``. Both are read here.
 Timestamps come from Zeek in milliseconds, reals with six decimals; towards Zeek both keep their
-precision. Reals that are not finite have no place in JSON, nor have strings that are not UTF-8.
+precision, but for the last bit, which Broker's parser rounds its own way (and it takes subnormal
+reals for others). Reals that are not finite have no place in JSON, nor have strings that are not
+UTF-8.
 """
 
 from __future__ import annotations

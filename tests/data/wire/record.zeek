@@ -1,0 +1,80 @@
+##! Publishes what the fixtures of this folder hold; run by record.py, see README.md.
+
+@load frameworks/cluster/backend/zeromq
+
+redef Cluster::Backend::ZeroMQ::run_proxy_thread = T;
+redef exit_only_after_terminate = T;
+
+module MTC;
+
+export {
+	global sample: event(version: count, run: string, node: string, shard: count, seq: count,
+	    kind: count, uid: string, orig_h: addr, orig_p: port, resp_h: addr, resp_p: port,
+	    start_us: count, samples: vector of count, link: count, head: vector of string,
+	    tokens: string);
+	global exporter_status: event(version: count, run: string, node: string, shard: count,
+	    first_unacked: count, last_seq: count, shed: count);
+	global exporter_drained: event(version: count, run: string, node: string, shard: count,
+	    last_seq: count);
+}
+
+module Wire;
+
+export {
+	type Color: enum { RED, GREEN };
+	type Part: record {
+		number: count;
+		absent: string &optional;
+	};
+
+	## One argument of each of Zeek's types.
+	global types: event(b: bool, c: count, i: int, r: double, s: string, a4: addr, a6: addr,
+	    n4: subnet, n6: subnet, tcp: port, udp: port, icmp: port, other: port, t: time,
+	    iv: interval, e: Color, numbers: set[count], pairs: set[count, string],
+	    named: table[string] of count, counts: vector of count, none: vector of count, part: Part);
+	## Every byte; not for WebSocket clients, which it would disconnect.
+	global bytes: event(s: string);
+	## Every ASCII character.
+	global ascii: event(s: string);
+	## Asks for everything to be published.
+	global go: event();
+	## The end of it.
+	global done: event();
+}
+
+global out = "/wire/out/";
+
+function all_bytes(last: count): string
+	{
+	local s = "";
+	local n = 0;
+	while ( n <= last )
+		{
+		s += unescape_URI(fmt("%%%02x", n));
+		++n;
+		}
+	return s;
+	}
+
+event go()
+	{
+	Cluster::publish(out, types, T, 18446744073709551615, -7, -0.33, "TEST \"\\\n", 192.168.99.9,
+	    [2001:db8::1], 10.0.0.0/8, [2001:db8::]/32, 80/tcp, 53/udp, 8/icmp, 0/unknown,
+	    double_to_time(1700000000.123456), -1.5sec, Wire::GREEN, set(1, 2), set([3, "x"]),
+	    table(["a"] = 1), vector(1, 2, 9223372036854775808), vector(), Part($number=5));
+	Cluster::publish(out, ascii, all_bytes(127));
+	Cluster::publish("/wire/bytes/", bytes, all_bytes(255));
+	Cluster::publish(out, MTC::sample, 1, "6f1c", "worker-1", 0, 1, 0, "CHhAvVGS1DHFjwGM9",
+	    10.0.0.1, 49152/tcp, 192.0.2.7, 443/tcp, 1700000000123456,
+	    vector(2621440, 8589938936251068, 18446744073709551615), 1,
+	    vector(encode_base64(all_bytes(255)), encode_base64("")), "TLSv12 h2");
+	Cluster::publish(out, MTC::exporter_status, 1, "6f1c", "worker-1", 0, 1, 41, 3);
+	Cluster::publish(out, MTC::exporter_drained, 1, "6f1c", "worker-1", 0, 41);
+	Cluster::publish(out, done);
+	}
+
+event zeek_init()
+	{
+	Cluster::subscribe("/wire/in/");
+	Cluster::listen_websocket([$listen_addr=127.0.0.1, $listen_port=27759/tcp]);
+	}

@@ -1,0 +1,99 @@
+"""Bytes that a real Zeek sent; tests/data/wire/README.md says how they were recorded."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mtc_sensor.wire import broker_bin, events, websocket_api
+from mtc_sensor.wire.envelope import ZeekEvent
+from mtc_sensor.wire.events import ExporterDrained, ExporterStatus, Sample
+from mtc_sensor.wire.values import (
+    EnumValue,
+    Integer,
+    Port,
+    Proto,
+    Set,
+    Table,
+    Timespan,
+    Timestamp,
+    Value,
+)
+from mtc_sensor.wire.websocket_api import DataMessage
+from tests.unit.wire.build import canonical
+
+RECORDED = Path(__file__).parents[2] / "data" / "wire"
+BINARY = sorted(RECORDED.glob("*.bin"))
+JSON = sorted(RECORDED.glob("*.json"))
+
+
+def types(time_ns: int) -> tuple[Value, ...]:
+    return (
+        True, 2**64 - 1, Integer(-7), -0.33, b'TEST "\\\n', IPv4Address("192.168.99.9"),
+        IPv6Address("2001:db8::1"), IPv4Network("10.0.0.0/8"), IPv6Network("2001:db8::/32"),
+        Port(80, Proto.TCP), Port(53, Proto.UDP), Port(8, Proto.ICMP), Port(0, Proto.UNKNOWN),
+        Timestamp(time_ns), Timespan(-1_500_000_000), EnumValue("Wire::GREEN"), Set((1, 2)),
+        Set(((3, b"x"),)), Table(((b"a", 1),)), (1, 2, 2**63), (), (5, None),
+    )  # fmt: skip
+
+
+def read(path: Path) -> ZeekEvent:
+    raw = path.read_bytes()
+    if path.suffix == ".bin":
+        return broker_bin.decode_event(raw)
+    message = websocket_api.decode(raw.decode())
+    assert isinstance(message, DataMessage)
+    assert message.topic == "/wire/out/"
+    return ZeekEvent.from_value(message.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("Wire-types.bin", types(1_700_000_000_123_456_000)),
+        ("Wire-types.json", types(1_700_000_000_123_000_000)),  # JSON has milliseconds
+        ("Wire-ascii.bin", (bytes(range(128)),)),
+        ("Wire-ascii.json", (bytes(range(128)),)),
+        ("Wire-bytes.bin", (bytes(range(256)),)),
+    ],
+)
+def test_zeeks_types(name: str, args: tuple[Value, ...]) -> None:
+    event = read(RECORDED / name)
+    assert event.name == name.partition(".")[0].replace("-", "::")
+    assert canonical(event.args) == canonical(args)
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".json"])
+def test_zeeks_samples(suffix: str) -> None:
+    sample = events.decode(read(RECORDED / f"MTC-sample{suffix}"))
+    assert isinstance(sample, Sample)
+    assert (sample.run, sample.node, sample.seq) == ("6f1c", "worker-1", 1)
+    assert sample.start_us == 1_700_000_000_123_456
+    assert sample.samples.dtype == np.uint64
+    assert sample.samples.tolist() == [2_621_440, 8_589_938_936_251_068, 2**64 - 1]
+    assert sample.head == (bytes(range(256)), b"")
+    assert sample.tokens == "TLSv12 h2"
+    status = events.decode(read(RECORDED / f"MTC-exporter_status{suffix}"))
+    assert status == ExporterStatus("6f1c", "worker-1", 0, 1, 41, 3)
+    drained = events.decode(read(RECORDED / f"MTC-exporter_drained{suffix}"))
+    assert drained == ExporterDrained("6f1c", "worker-1", 0, 41)
+
+
+@pytest.mark.parametrize("path", BINARY, ids=lambda path: path.stem)
+def test_our_bytes_are_zeeks(path: Path) -> None:
+    assert broker_bin.encode_event(read(path)) == path.read_bytes()
+
+
+@pytest.mark.parametrize("path", JSON, ids=lambda path: path.stem)
+def test_our_text_is_zeeks(path: Path) -> None:
+    # But for reals, written with %f there, and control characters, which JSON wants escaped.
+    theirs = path.read_bytes().decode().replace("-0.330000", "-0.33").replace("\\v", "\\u000b")
+    theirs = "".join(c if c >= " " else f"\\u{ord(c):04x}" for c in theirs)
+    assert websocket_api.encode(DataMessage("/wire/out/", read(path).to_value())) == theirs
+
+
+def test_something_was_recorded() -> None:
+    assert (len(BINARY), len(JSON)) == (6, 5)
