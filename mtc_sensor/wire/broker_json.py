@@ -165,13 +165,11 @@ def _read_vector(tree: object, depth: int) -> Value:
 def _read_counts(items: list[Any]) -> NDArray[np.uint64] | None:
     """Read all elements at once if all of them are counts."""
     try:
-        if {item["@data-type"] for item in items} != {"count"}:
-            return None
-        numbers = [item["data"] for item in items]
+        numbers = [item["data"] for item in items if item["@data-type"] == "count"]
     except (TypeError, KeyError):
         return None
     # numpy would take 1.5 for 1 and true for 1.
-    if set(map(type, numbers)) != {int}:
+    if len(numbers) != len(items) or set(map(type, numbers)) != {int}:
         return None
     try:
         return np.array(numbers, np.uint64)
