@@ -1,0 +1,25 @@
+"""What all tests share: where the data is, what is skipped without it, how Hypothesis runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ROOT / "samples" / "demo.pcap"
+
+# The first call of a compiled function takes seconds, and machines are shared.
+settings.register_profile("mtc", deadline=None)
+settings.load_profile("mtc")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of labelled captures; skips loudly where there is none."""
+    folder = Path(os.environ.get("MTC_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "manifest.csv").is_file():
+        pytest.skip(f"{folder} holds no labelled captures (set MTC_DATA)")
+    return folder
