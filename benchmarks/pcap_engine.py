@@ -72,8 +72,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument(
+        "--captures", type=Path, help="keep short.pcap and bulk.pcap in this folder"
+    )
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.captures or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         short, bulk = Path(folder, "short.pcap"), Path(folder, "bulk.pcap")
         write_bulk(bulk)
         if arguments.data.is_dir():
@@ -96,7 +101,9 @@ def merge(paths: list[Path], target: Path) -> None:
         for batch in read_packets(path):
             data = batch.data.tobytes()
             columns = (batch.offset, batch.caplen, batch.wirelen, batch.ts_us, batch.link)
-            for at, caplen, wirelen, ts_us, link in zip(*map(list, columns), strict=True):
+            for at, caplen, wirelen, ts_us, link in zip(
+                *(column.tolist() for column in columns), strict=True
+            ):
                 if link == ETHERNET:
                     header = struct.pack("<IIII", *divmod(int(ts_us), 10**6), caplen, wirelen)
                     records.append((int(ts_us), header + data[at : at + caplen]))

@@ -27,12 +27,13 @@ for command in (replay, capture, flows, flowpic, models):
 
 def main() -> None:
     """Run the command line; the entry point of the package."""
-    sys.exit(_run())
+    sys.exit(run())
 
 
-def _run() -> int:
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line with `arguments`, or the process's own; return the exit code."""
     try:
-        return int(cli(standalone_mode=False) or 0)
+        return int(cli(arguments, standalone_mode=False) or 0)
     except click.Abort:
         return 130
     except click.ClickException as error:

@@ -38,9 +38,9 @@ def list_(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows))
         return
-    table = Table("name", "version", "input", "labels", "malicious", "parameters", "path", box=None)
+    table = Table(*list(rows[0])[:-1] if rows else [], box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*[str(value) for value in row.values()])
+        table.add_row(*[str(value) for value in list(row.values())[:-1]])
     Console().print(table)
 
 

@@ -20,11 +20,13 @@ def print_summary(summary: Summary, suppressed: int, out: Path | None) -> None:
     records = ", ".join(f"{count:,} {kind}" for kind, count in summary.records.items())
     console.print(
         f"{summary.files} file(s): {total.packets:,} packets, {decimal(total.bytes)}, "
-        f"{total.flows:,} flows; records: {records}"
+        f"{total.flows:,} flows; records: {records}",
+        soft_wrap=True,
     )
     dropped = {name: count for name, count in total.dropped.items() if count}
     if dropped:
-        console.print("not judged: " + ", ".join(f"{c:,} {name}" for name, c in dropped.items()))
+        names = ", ".join(f"{count:,} {name}" for name, count in dropped.items())
+        console.print(f"not judged: {names}", soft_wrap=True)
     console.print(
         f"{seconds:.2f} s, {total.packets / seconds:,.0f} packets/s, "
         f"{total.flows / seconds:,.0f} flows/s\n"
