@@ -10,7 +10,6 @@ whether this machine computes what was measured.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from mtc_sensor.errors import BundleError
 from mtc_sensor.features.spec import ByteMatrixSpec, FlowPicSpec, parse_spec
 from mtc_sensor.models.networks import NETWORKS, build_network
 from mtc_sensor.models.schema import BundleConfig
-from mtc_sensor.models.weights import PICKLE_SUFFIXES, check_tensors, read_tensors
+from mtc_sensor.models.weights import PICKLE_SUFFIXES, check_tensors, read_tensors, sha256_of
 
 CONFIG = "bundle.yaml"
 WEIGHTS = "weights.safetensors"
@@ -148,7 +147,7 @@ def save_bundle(
 def _save(path: Path, tensors: dict[str, Tensor]) -> str:
     data = safetensors.torch.save(tensors)
     path.write_bytes(data)
-    return hashlib.sha256(data).hexdigest()
+    return sha256_of(data)
 
 
 def _check_folder(path: Path) -> None:

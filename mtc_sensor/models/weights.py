@@ -31,7 +31,7 @@ def read_tensors(path: Path, sha256: str, key: str) -> dict[str, Tensor]:
             f"{path}: starts with {data[:4].hex()} like a pickle or an archive, which are never "
             "loaded: save it with safetensors.torch.save_file"
         )
-    found = hashlib.sha256(data).hexdigest()
+    found = sha256_of(data)
     if found != sha256:
         raise BundleError(
             f"{path}: SHA-256 is {found}, but bundle.yaml has {key}: {sha256}: the file is "
@@ -61,6 +61,11 @@ def check_tensors(path: Path, tensors: Mapping[str, Tensor], network: nn.Module)
                 f"{path}: tensor {name} is {have}, the network has {want}: check network, "
                 "input and labels in bundle.yaml"
             )
+
+
+def sha256_of(data: bytes) -> str:
+    """Return the hash as bundles state it."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def _describe(tensor: Tensor) -> str:
