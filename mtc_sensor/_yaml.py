@@ -14,9 +14,17 @@ from mtc_sensor.errors import MtcError
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_DEEPEST = 32
+"""Brackets in brackets: beyond, the scanner's time grows with the square."""
+
 
 class _Loader(yaml.SafeLoader):
-    """Plain data only: no tags, no aliases (which can blow up), no key twice."""
+    """Plain data only: no tags, no aliases (which can blow up), no deep nesting, no key twice."""
+
+    def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
+        if self.flow_level > _DEEPEST:
+            raise yaml.scanner.ScannerError(None, None, "nested too deeply", self.get_mark())
+        super().fetch_flow_collection_start(token)
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.events.AliasEvent):

@@ -1,0 +1,172 @@
+"""Train the shipped `flowpic` bundle.
+
+    python -m mtc_sensor.training.flowpic --data DATA --out models/flowpic
+
+Trains on the files that the manifest calls train, calibrates on those it calls val, prints the
+baselines' scores with ``--compare``, and writes the bundle.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from mtc_sensor.features.flowpic import flowpics
+from mtc_sensor.models.bundle import save_bundle
+from mtc_sensor.models.networks import build_network
+from mtc_sensor.training import evaluate
+from mtc_sensor.training.augment_flows import augment_flows
+from mtc_sensor.training.baselines import boosted_trees, nearest_neighbour
+from mtc_sensor.training.cards import card
+from mtc_sensor.training.categories import LABELS, MIN_PACKETS, SETS, SPEC, read_task
+from mtc_sensor.training.datasets import Labelled, first_of_each, manifest_sha256
+from mtc_sensor.training.fit import Recipe, balanced, fit, logits_of
+
+NETWORK = "flowpic-mini"
+RECIPE = Recipe(epochs=12, smoothing=0.05)
+VARIANTS = 8
+"""Augmented pictures of every record, beside its own."""
+ASSERTED_RIGHT = 0.9
+"""Share of asserted categories that shall be right on validation."""
+
+Pictures = NDArray[np.int16]
+Labels = NDArray[np.int64]
+Rows = NDArray[np.int64]
+Scores = dict[str, float]
+
+
+def train_bundle(data: Path, out: Path, baselines: bool = False) -> None:
+    """Train, calibrate, measure, and write the bundle."""
+    task = read_task(data)
+    task = task.take(np.unique(flowpics(task.flows, SPEC).rows))
+    pictures = draw(task)
+    train, val = split(task, pictures)
+    labels = task.label[val]
+    if baselines:
+        _compare(pictures[train], task.label[train], pictures[val], labels)
+    logits = logits_of(network := train_network(task.take(train)), pictures[val])
+    temperature = evaluate.fit_temperature(logits, labels)
+    probabilities = evaluate.softmax(logits, temperature)
+    unknown_below = sure_enough(probabilities, labels)
+    scores = validation_scores(task, val, probabilities, unknown_below)
+    scores |= {"train-records": len(train), "val-records": len(val)}
+    config = _config(data, temperature, unknown_below, scores)
+    save_bundle(out, config, network, _reference(), card("flowpic", scores))
+
+
+def draw(task: Labelled) -> Pictures:
+    """Return the (n, 2, 32, 32) pictures of records that each give exactly one."""
+    pictures = flowpics(task.flows, SPEC)
+    if not np.array_equal(pictures.rows, np.arange(len(task.flows))):
+        raise ValueError("every record has to give one picture: the window is as long as a block")
+    return pictures.images.astype(np.int16)
+
+
+def split(task: Labelled, pictures: Pictures) -> tuple[Rows, Rows]:
+    """Return rows to train and to validate on: each picture once, and never in both."""
+    training = task.of(lambda source: source.split) == "train"
+    train, val = np.flatnonzero(training), np.flatnonzero(~training)
+    train = train[first_of_each(pictures[train], pictures[:0])]
+    return train, val[first_of_each(pictures[val], pictures[train])]
+
+
+def train_network(task: Labelled) -> nn.Module:
+    """Fit the network on the records and `VARIANTS` augmentations of each."""
+    rng = np.random.default_rng(RECIPE.seed)
+    pictures, rows = [draw(task)], [np.arange(len(task.flows))]
+    for _ in range(VARIANTS):
+        varied = flowpics(augment_flows(task.flows, MIN_PACKETS, rng), SPEC)
+        pictures.append(varied.images.astype(np.int16))
+        rows.append(varied.rows)
+    row = np.concatenate(rows)
+    make = partial(build_network, NETWORK, SPEC.shape, len(LABELS), {})
+    weights = balanced(task.label[row], task.of(lambda source: source.path)[row])
+    return fit(make, np.concatenate(pictures), task.label[row], weights, RECIPE)[0]
+
+
+def sure_enough(probabilities: NDArray[np.float64], labels: Labels) -> float:
+    """Return the lowest probability from which on `ASSERTED_RIGHT` of the best labels are right."""
+    order = np.argsort(-probabilities.max(1))
+    right = probabilities.argmax(1)[order] == labels[order]
+    enough = np.flatnonzero(np.cumsum(right) / np.arange(1, len(right) + 1) >= ASSERTED_RIGHT)
+    return round(float(probabilities.max(1)[order][enough[-1]]), 4)
+
+
+def validation_scores(
+    task: Labelled, rows: Rows, probabilities: NDArray[np.float64], unknown_below: float
+) -> Scores:
+    """Return the figures of the card, over all validation records and by data set."""
+    labels, best = task.label[rows], probabilities.argmax(1)
+    right, sure = best == labels, probabilities.max(1) >= unknown_below
+    sets = task.of(lambda source: source.set)[rows]
+    by_set = {f"accuracy-{name}": _share(right[sets == name]) for name in SETS}
+    asserted = {f"asserted-{name}": _share(sure[sets == name]) for name in SETS}
+    return {
+        "accuracy": _share(right),
+        "macro-f1": round(evaluate.macro_f1(best, labels, len(LABELS)), 4),
+        "unknown-below": unknown_below,
+        "asserted": _share(sure),
+        "asserted-right": _share(right[sure]),
+        "calibration-error": round(evaluate.calibration_error(probabilities, labels), 4),
+        **by_set,
+        **asserted,
+    }
+
+
+def _compare(train: Pictures, labels: Labels, val: Pictures, val_labels: Labels) -> None:
+    for baseline in (nearest_neighbour, boosted_trees):
+        best = baseline(train, labels, val, len(LABELS)).argmax(1)
+        f1 = evaluate.macro_f1(best, val_labels, len(LABELS))
+        click.echo(f"{baseline.__name__}: accuracy {_share(best == val_labels)} macro-F1 {f1:.4f}")
+
+
+def _share(hits: NDArray[np.bool_]) -> float:
+    return round(float(hits.mean()), 4)
+
+
+def _reference() -> torch.Tensor:
+    """Make inputs for `verify`: sparse counts of no meaning."""
+    counts = np.random.default_rng(0).poisson(0.02, (16, *SPEC.shape))
+    return torch.from_numpy(counts.astype(np.uint8))
+
+
+def _config(
+    data: Path, temperature: float, unknown_below: float, scores: Scores
+) -> dict[str, object]:
+    return {
+        "format": 1,
+        "name": "flowpic",
+        "version": "1",
+        "network": {"name": NETWORK, "args": {}},
+        "input": SPEC.model_dump(mode="json"),
+        "labels": list(LABELS),
+        "malicious": [],
+        "temperature": temperature,
+        "judges": {"kinds": ["block", "final"], "min_packets": MIN_PACKETS},
+        "policy": {"threshold": None, "unknown_below": unknown_below},
+        "data": {
+            "manifest_sha256": manifest_sha256(data),
+            "sets": list(SETS),
+            "protocol": "split by file as in the manifest, duplicates removed",
+        },
+        "scores": scores,
+    }
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the bundle.")
+@click.option("--compare", is_flag=True, help="Print the baselines' scores, too.")
+def main(data: Path, out: Path, compare: bool) -> None:
+    """Train the FlowPic bundle."""
+    train_bundle(data, out, compare)
+
+
+if __name__ == "__main__":
+    main()
