@@ -1,0 +1,268 @@
+"""The sensor's side of the conversation with all exporters: windows, acks, resends.
+
+Pure: events go in with the time, `poll` says what is to be published. At all times, per stream and
+in `totals`, ``sampled = judged + shed + lost + in flight``.
+
+The windows of all exporters together never exceed `BUDGET`: Zeek's ZeroMQ proxy holds 1000
+messages for a sensor that has stopped reading, and beyond that the whole bus would wait. A window
+that was granted can have been used before a smaller one arrives, so it counts `REVOKE_S` longer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtc_sensor.stream import Stream, StreamId
+from mtc_sensor.wire import topics
+from mtc_sensor.wire.events import (
+    ExporterDrained,
+    ExporterStatus,
+    Grant,
+    MtcEvent,
+    Resend,
+    Sample,
+    SensorHello,
+)
+from mtc_sensor.wire.values import MAX_COUNT
+
+BUDGET = 800
+"""Samples that exporters may have on the way to one sensor, all together."""
+MAX_STREAMS = 100
+"""Exporters at a time; the one that has been silent longest makes room."""
+REVOKE_S = 1.0
+GRANT_EVERY_S = 1.0
+"""Grants are repeated: one may be lost, and they show that the sensor lives."""
+HELLO_EVERY_S = 2.0
+SILENT_S = 300.0
+"""An exporter that says nothing for so long has gone."""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What became of all samples; `sampled` is the sum of the other four."""
+
+    judged: int
+    shed: int
+    lost: int
+    in_flight: int
+
+    @property
+    def sampled(self) -> int:
+        """Samples that exporters have made, as far as they said."""
+        return self.judged + self.shed + self.lost + self.in_flight
+
+
+class _Peer:
+    """A stream and what was said to its exporter."""
+
+    def __init__(self, stream: Stream, now: float) -> None:
+        self.stream = stream
+        self.limit = stream.acked
+        self.granted: tuple[int, int] | None = None
+        self.granted_at = now
+        self.hello_at = now - HELLO_EVERY_S
+        self._revoked = (stream.acked, now)
+
+    def held(self, now: float) -> int:
+        """Return how many samples may be on the way, or wait for a model."""
+        limit, until = self._revoked
+        highest = max(self.limit, self.stream.last, limit if now < until else 0)
+        return highest - self.stream.acked
+
+    def allow(self, window: int, now: float) -> None:
+        """Let the exporter go `window` beyond what is acked; what it has already had counts on."""
+        limit = min(self.stream.acked + window, MAX_COUNT)
+        if limit < self.limit:
+            self._revoked = (self.stream.acked + self.held(now), now + REVOKE_S)
+        self.limit = limit
+
+
+class Streams:
+    """Every stream that this sensor has heard of.
+
+    Parameters
+    ----------
+    sensor
+        The sensor's name.
+    shards
+        Which shards it judges; what it hears of others is passed over.
+    """
+
+    def __init__(self, sensor: str, shards: Iterable[int]) -> None:
+        self.sensor = sensor
+        self.shards = tuple(shards)
+        self.counts: Counter[str] = Counter()
+        """Events that were not taken, by the reason's name."""
+        self._peers: dict[StreamId, _Peer] = {}
+        self._gone = Counter[str]()
+        self._budget = BUDGET
+        self._hello_to: set[str] = set()
+        self._hello_at: float | None = None
+
+    @property
+    def totals(self) -> Totals:
+        """What became of all samples since the start."""
+        total = Counter(self._gone)
+        for peer in self._peers.values():
+            total.update(_account(peer.stream))
+        return Totals(total["judged"], total["shed"], total["lost"], total["in_flight"])
+
+    @property
+    def open(self) -> int:
+        """Streams that have not ended."""
+        return sum(self._is_open(peer) for peer in self._peers.values())
+
+    def connected(self, now: float) -> None:
+        """Say hello to all exporters: the bus is (again) there."""
+        self._hello_at = now - HELLO_EVERY_S
+        for peer in self._peers.values():
+            peer.stream.unsynced = not peer.stream.closed
+            peer.hello_at = now
+
+    def appeared(self, node: str) -> None:
+        """Say hello to one exporter, whose subscription has been seen."""
+        self._hello_to.add(node)
+        for stream_id, peer in self._peers.items():
+            if stream_id.node == node:
+                peer.stream.unsynced = not peer.stream.closed
+
+    def sample(self, event: Sample, now: float) -> bool:
+        """Take a sample in; return whether it is to be judged."""
+        if event.seq == 0:
+            self.counts["without_number"] += 1
+            return False
+        peer = self._peer(event, event.seq - 1, now)
+        if peer is None:
+            return False
+        refused = peer.stream.receive(event.seq, peer.stream.acked + 2 * BUDGET)
+        if refused is not None:
+            self.counts[refused] += 1
+        return refused is None
+
+    def judged(self, samples: Iterable[Sample]) -> None:
+        """Count samples that were taken in as judged: their verdicts are on their way."""
+        for event in samples:
+            peer = self._peers.get(StreamId(event.run, event.node, event.shard))
+            if peer is not None:
+                peer.stream.judge(event.seq)
+
+    def status(self, event: ExporterStatus, now: float) -> None:
+        """Take in where an exporter stands."""
+        if event.first_unacked == 0:
+            self.counts["nonsense"] += 1
+            return
+        peer = self._peer(event, event.first_unacked - 1, now)
+        if peer is None:
+            return
+        if not peer.stream.status(event.first_unacked, event.last_seq, event.shed, now):
+            self.counts["nonsense"] += 1
+        peer.granted = None
+
+    def drained(self, event: ExporterDrained, now: float) -> None:
+        """Take in that an exporter has given its last sample."""
+        peer = self._peer(event, event.last_seq, now)
+        if peer is not None and not peer.stream.end(event.last_seq):
+            self.counts["nonsense"] += 1
+        if peer is not None:
+            peer.granted = None
+
+    def drain(self) -> None:
+        """Grant no more: the sensor is about to end."""
+        self._budget = 0
+
+    def poll(self, now: float) -> list[tuple[str, MtcEvent]]:
+        """Return what is to be published now: topics and events."""
+        self._forget(now)
+        out = self._hellos(now)
+        for stream_id, peer in self._peers.items():
+            if not peer.stream.closed:
+                topic = topics.exporter(stream_id.node)
+                out += [(topic, event) for event in self._to_exporter(stream_id, peer, now)]
+        return out
+
+    def _to_exporter(self, stream_id: StreamId, peer: _Peer, now: float) -> Iterable[MtcEvent]:
+        if peer.stream.unsynced:  # an ack could be of samples that never came
+            return
+        for first, last in peer.stream.resend(now):
+            yield Resend(self.sensor, *stream_id, first, last)
+        self._share(peer, now)
+        grant = peer.stream.acked, peer.limit - peer.stream.acked
+        if grant != peer.granted or now - peer.granted_at >= GRANT_EVERY_S:
+            peer.granted, peer.granted_at = grant, now
+            yield Grant(self.sensor, *stream_id, *grant)
+
+    def _share(self, peer: _Peer, now: float) -> None:
+        """Give a stream its part of the budget, as far as the others have not used it up."""
+        if not self._is_open(peer) or not self._budget:
+            peer.allow(0, now)
+            return
+        others = sum(other.held(now) for other in self._peers.values() if other is not peer)
+        window = min(self._budget // self.open, max(self._budget - others, 0))
+        peer.allow(window, now)
+
+    def _hellos(self, now: float) -> list[tuple[str, MtcEvent]]:
+        hello = SensorHello(self.sensor, np.array(self.shards, np.uint64))
+        nodes, self._hello_to = self._hello_to, set()
+        for (_, node, _), peer in self._peers.items():
+            if peer.stream.unsynced and now - peer.hello_at >= HELLO_EVERY_S:
+                nodes.add(node)
+        for (_, node, _), peer in self._peers.items():
+            if node in nodes:
+                peer.hello_at = now
+        out: list[tuple[str, MtcEvent]] = [(topics.exporter(node), hello) for node in sorted(nodes)]
+        if self._hello_at is not None and now - self._hello_at >= HELLO_EVERY_S:
+            self._hello_at = None if self._peers else now
+            out.append((topics.TO_EXPORTERS, hello))
+        return out
+
+    def _peer(
+        self, event: Sample | ExporterStatus | ExporterDrained, base: int, now: float
+    ) -> _Peer | None:
+        """Return the event's stream; one not known yet begins after `base`."""
+        if event.shard not in self.shards:
+            self.counts["other_shard"] += 1
+            return None
+        stream_id = StreamId(event.run, event.node, event.shard)
+        peer = self._peers.get(stream_id)
+        if peer is None:
+            self._make_room(stream_id)
+            peer = self._peers[stream_id] = _Peer(Stream(base, now), now)
+        peer.stream.heard = now
+        return peer
+
+    def _make_room(self, new: StreamId) -> None:
+        for stream_id, peer in self._peers.items():
+            if stream_id[1:] == new[1:] and not peer.stream.closed:
+                peer.stream.close()
+        if len(self._peers) >= MAX_STREAMS:
+            self.counts["evicted_streams"] += 1
+            self._remove(min(self._peers, key=lambda key: self._peers[key].stream.heard))
+
+    def _forget(self, now: float) -> None:
+        for stream_id, peer in list(self._peers.items()):
+            if now - peer.stream.heard >= SILENT_S and not peer.stream.closed:
+                peer.stream.close()
+            if peer.stream.closed and not peer.stream.queued:
+                self._remove(stream_id)
+
+    def _remove(self, stream_id: StreamId) -> None:
+        account = _account(self._peers.pop(stream_id).stream)
+        account["lost"] += account.pop("in_flight")
+        self._gone.update(account)
+
+    @staticmethod
+    def _is_open(peer: _Peer) -> bool:
+        return not peer.stream.closed and not peer.stream.finished
+
+
+def _account(stream: Stream) -> dict[str, int]:
+    return {
+        "judged": stream.judged,
+        "shed": stream.shed,
+        "lost": stream.lost,
+        "in_flight": stream.in_flight,
+    }
