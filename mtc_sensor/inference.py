@@ -19,7 +19,7 @@ from mtc_sensor.models.bundle import Bundle, bundle_path, load_bundle
 from mtc_sensor.verdict import Verdicts, judge
 
 BATCH_VALUES = 1 << 19
-"""Input values in one forward pass, at most (but one input): 819 byte matrices, 256 small FlowPics.
+"""Input values in one forward pass, at most (but one input): 512 byte matrices, 256 small FlowPics.
 
 Activations need a hundred times as much; larger batches were not faster on a CPU.
 """
@@ -74,7 +74,9 @@ class Model:
     def _forward(self, inputs: Iterable[Tensor]) -> NDArray[np.float32]:
         parts = [np.empty((0, len(self.policy.labels)), np.float32)]
         with torch.inference_mode():
-            parts += [self.bundle.probabilities(i.to(self.device)).cpu().numpy() for i in inputs]
+            for part in inputs:
+                probabilities = self.bundle.probabilities(_padded(part).to(self.device))
+                parts.append(probabilities[: len(part)].cpu().numpy())
         return np.concatenate(parts)
 
     def _matrices(self, batch: FlowBatch, spec: ByteMatrixSpec) -> Iterator[Tensor]:
@@ -125,9 +127,19 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def _padded(inputs: Tensor) -> Tensor:
+    """Fill a batch up to a power of two with zeros.
+
+    torch keeps memory for every size of batch that it has met; over a long run that is a gigabyte
+    and more, with few sizes it is bounded.
+    """
+    room = (1 << (len(inputs) - 1).bit_length()) - len(inputs)
+    return torch.cat([inputs, inputs.new_zeros(room, *inputs.shape[1:])]) if room else inputs
+
+
 def _chunks(count: int, shape: tuple[int, ...]) -> Iterator[slice]:
-    """Cut `count` inputs of `shape` into slices of at most `BATCH_VALUES` values."""
-    size = max(1, BATCH_VALUES // math.prod(shape))
+    """Cut `count` inputs of `shape` into slices of a power of two, at most `BATCH_VALUES` values."""
+    size = 1 << max(0, (BATCH_VALUES // math.prod(shape)).bit_length() - 1)
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
 
