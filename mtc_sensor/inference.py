@@ -138,7 +138,7 @@ def _padded(inputs: Tensor) -> Tensor:
 
 
 def _chunks(count: int, shape: tuple[int, ...]) -> Iterator[slice]:
-    """Cut `count` inputs of `shape` into slices of a power of two, at most `BATCH_VALUES` values."""
+    """Cut `count` inputs into slices of a power of two, of at most `BATCH_VALUES` values."""
     size = 1 << max(0, (BATCH_VALUES // math.prod(shape)).bit_length() - 1)
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
