@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc_sensor._jit import inline, inner, njit
-from mtc_sensor.capture import _tcp
+from mtc_sensor.capture import _dns, _tcp
 from mtc_sensor.capture._output import Output, output_has_room
 from mtc_sensor.capture._packets import Packets, load
 from mtc_sensor.capture._records import drop_chunk, drop_head, emit_early, emit_final, sample
@@ -71,6 +71,8 @@ def _expire(table: Table, out: Output, now: int) -> bool:
     while used[CONNECTIONS] and table.heap[0].due <= now:
         slot = int(table.heap[0].slot)
         c = table.connections[slot]
+        if c.ending == _dns.SESSION:
+            _dns.keep_alive(c, now)
         early = _early_due(table, c)
         due = min(early, _end_due(table, c))
         if due > table.heap[0].due:
@@ -98,7 +100,7 @@ def end_all(table: Table, out: Output, slots: NDArray[np.int64], begin: int) -> 
 def _end_due(table: Table, c: Any) -> int:
     """Return when a connection ends if nothing more happens."""
     due: int = c.last + table.state[0].timeout_us[c.timeout]
-    if c.ending == _tcp.CLOSE or (c.ending == _tcp.ATTEMPT and _tcp.attempting(c)):
+    if c.ending in (_tcp.CLOSE, _dns.SESSION) or (c.ending == _tcp.ATTEMPT and _tcp.attempting(c)):
         due = min(due, c.due)
     elif c.ending == _tcp.LINGER:
         due = min(due, c.last + _tcp.LINGER_US)
@@ -135,6 +137,8 @@ def _add(table: Table, out: Output, packet: Any, data: NDArray[np.uint8]) -> Non
         _tcp.follow(c, side, packet.ts, flags, seq, packet.tcp_ack, packet.payload)
     else:
         c.last = max(c.last, packet.ts)
+        if c.dns_first:
+            _dns.follow(c, side, packet, data)
     sample(table, out, packet, data, c, side)
     table.state[0].packets += 1
     may_end_sooner = flags & (_tcp.FIN | _tcp.RST) or c.timeout != timeout
@@ -176,7 +180,10 @@ def _create(table: Table, packet: Any, key: Any, sender: int) -> int:
         c.previous[side] = _tcp.INACTIVE
         c.closed[side] = 0
     c.ending = _tcp.NOTHING
+    c.dns_first = 0
     _assign_roles(table, packet, c)
+    if _dns.is_dns(c, packet.proto):
+        _dns.start(c, packet.now)
     link(table, slot)
     table.state[0].connections += 1
     return slot

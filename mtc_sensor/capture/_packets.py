@@ -14,6 +14,7 @@ LATEST_US = 1 << 61
 
 PACKET = np.dtype(
     [
+        ("now", "i8"),  # network time
         ("ts", "i8"),
         ("src", "i8", (2,)),  # the address as two words
         ("dst", "i8", (2,)),
@@ -98,6 +99,7 @@ def _frozen(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
 def load(packets: Packets, i: int) -> Any:
     """Return row `i` of the columns as a record, valid until the next one is loaded."""
     packet = packets.current[0]
+    packet.now = packets.now[i]
     packet.ts = packets.ts[i]
     for word in range(2):
         packet.src[word] = packets.src[i, word]

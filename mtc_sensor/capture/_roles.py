@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from mtc_sensor._jit import inline
 from mtc_sensor.capture._tcp import ACK, SYN
+from mtc_sensor.flow import IPV4_MAPPED_PREFIX
 
 # What the base scripts of Zeek 8.2.2 register (Analyzer::register_for_ports and
 # PacketAnalyzer::register_for_ports in scripts/base/protocols and scripts/base/packet-protocols).
@@ -54,8 +55,18 @@ UDP_SERVER_PORTS = (
     20000,  # DNP3
 )
 
-_BROADCAST = np.frombuffer(bytes(10) + b"\xff" * 6, np.int64)
-_BROADCAST_0, _BROADCAST_1 = int(_BROADCAST[0]), int(_BROADCAST[1])
+
+def _words(address: bytes) -> tuple[int, int]:
+    words = np.frombuffer(address, np.int64)
+    return int(words[0]), int(words[1])
+
+
+_IPV4 = _words(IPV4_MAPPED_PREFIX + bytes(4))
+_IPV4_MASK = _words(b"\xff" * 12 + bytes(4))
+_BROADCAST = _words(IPV4_MAPPED_PREFIX + b"\xff" * 4)
+_FIRST_OF_4 = _words(bytes(12) + b"\xff" + bytes(3))
+_MULTICAST_4 = _words(bytes(12) + b"\xe0" + bytes(3))
+_FIRST_OF_6 = _words(b"\xff" + bytes(15))
 
 
 def server_port_table() -> NDArray[np.bool_]:
@@ -83,4 +94,12 @@ def receiver_originates(
 @inline
 def is_broadcast(address: NDArray[np.int64]) -> bool:
     """Tell whether an address, as two words, is 255.255.255.255 (IPAddr::IsBroadcast)."""
-    return bool(address[0] == _BROADCAST_0 and address[1] == _BROADCAST_1)
+    return bool(address[0] == _BROADCAST[0] and address[1] == _BROADCAST[1])
+
+
+@inline
+def is_multicast(address: NDArray[np.int64]) -> bool:
+    """Tell whether Zeek takes an address for a multicast one: 224/8 or ff00::/8 (IsMulticast)."""
+    if address[0] == _IPV4[0] and address[1] & _IPV4_MASK[1] == _IPV4[1]:
+        return bool(address[1] & _FIRST_OF_4[1] == _MULTICAST_4[1])
+    return bool(address[0] & _FIRST_OF_6[0] == _FIRST_OF_6[0])

@@ -40,6 +40,7 @@ CONNECTION = np.dtype(
         ("high_first", "u1"),  # the first packet's sender is the key's high end
         ("flip", "u1"),  # the originator is not the first packet's sender
         ("syn_ack_only", "u1"),
+        ("dns_first", "u1"),  # DNS, but no message so far
         ("ending", "u1"),  # why `due` or a linger applies
         ("timeout", "u1"),  # index of the inactivity timeout
         ("early", "u1"),  # its early record is out

@@ -41,6 +41,13 @@ def port_of(c: Any, side: int) -> int:
 
 
 @inline
+def flip(c: Any) -> None:
+    """Exchange originator and responder, unless they are one and the same."""
+    if c.key[0] != c.key[2] or c.key[1] != c.key[3] or port_of(c, 0) != port_of(c, 1):
+        c.flip ^= 1
+
+
+@inline
 def is_reuse(c: Any, flags: int, seq: int) -> bool:
     """Tell whether a packet begins a new connection between the same ports (IsReuse)."""
     if not flags & SYN:
@@ -98,7 +105,7 @@ def _flip_answered_syn_ack(c: Any, from_originator: bool, flags: int, length: in
         return
     control = flags & (SYN | FIN | RST)
     if control == 0 and (length > 0 or flags & ACK):
-        c.flip ^= 1
+        flip(c)
         c.syn_ack_only = 0
     elif control and not (control == SYN and flags & ACK and from_originator):
         c.syn_ack_only = 0
@@ -162,7 +169,7 @@ def _establish(c: Any, side: int, flags: int) -> None:
     peer = 1 - side
     if not flags & ACK and c.state[peer] == SYN_ACK_SENT:
         # SYN and SYN-ACK were captured in the wrong order.
-        c.flip ^= 1
+        flip(c)
         _set_state(c, peer, ESTABLISHED)
     if c.state[peer] == SYN_SENT:
         _set_state(c, peer, ESTABLISHED)

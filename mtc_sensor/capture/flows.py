@@ -8,13 +8,15 @@ a counterpart the direction belongs to the key. VLANs and tunnels do not.
 
 - Its originator is the sender of its first packet, unless that packet comes from one of Zeek's
   `likely_server_ports` (UDP; TCP without a SYN or with a SYN-ACK) and goes to none. A connection
-  that began with a SYN-ACK flips when data or an ACK follows, or when the SYN arrives late. A flip
-  exchanges originator and responder and inverts the direction of all samples that are still held;
-  records that are out stay as they are.
+  that began with a SYN-ACK flips when data or an ACK follows, or when the SYN arrives late; one on
+  a DNS port, when its first message is the originator's response to an address that is not
+  multicast. A flip exchanges originator and responder and inverts the direction of all samples
+  that are still held; records that are out stay as they are.
 - A SYN with another sequence number, or any after a close, begins a new connection.
 - It ends 5 s after a reset or the second FIN, 5 s after a SYN without an answer, and on inactivity:
   1 min for UDP, ICMP and TCP before the handshake is over, 5 min for TCP after it, 1 h for
-  FTP, SSH, Telnet and rlogin (by the responder's port). What arrives later begins a new connection.
+  FTP, SSH, Telnet and rlogin (by the responder's port). On the UDP ports of DNS it is looked at
+  every 10 s and ends after 9 s without a packet. What arrives later begins a new connection.
 - Timers run by network time, the highest packet time so far; it never goes back. They take effect
   before the packet that passes them. Packets keep their own time: one from the past still starts or
   extends a connection in the past, as in Zeek.

@@ -35,12 +35,13 @@ class Packet:
     payload: int = 0
     ip_len: int = 40
     one_way: bool = False
+    message: bytes = b""
 
     @property
     def captured(self) -> bytes:
         """What was captured from the IP header on; differs from packet to packet."""
-        pattern = f"{self.src}:{self.sport}>{self.dst}:{self.dport}@{self.ts}".encode()
-        return pattern[: 20 + self.ts % 7]
+        header = f"{self.src}:{self.sport}>{self.dst}:{self.dport}@{self.ts}".encode()[:28]
+        return header + self.message if self.message else header[: 20 + self.ts % 7]
 
 
 class Record(NamedTuple):

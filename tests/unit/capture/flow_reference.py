@@ -41,6 +41,8 @@ class Connection:
     attempt_until: int | None = None
     close_at: int | None = None
     linger: bool = False
+    dns_check_at: int | None = None
+    dns_first: bool = False
     early: bool = False
     packets: list[tuple[Packet, End]] = field(default_factory=list)
     blocks: list[list[tuple[Packet, End]]] = field(default_factory=list)
@@ -48,11 +50,15 @@ class Connection:
     index: int = -1
 
     def flip(self) -> None:
+        if self.orig == self.resp:
+            return
         self.orig, self.resp = self.resp, self.orig
         self.orig_endpoint, self.resp_endpoint = self.resp_endpoint, self.orig_endpoint
 
     def end_due(self) -> int:
         dues = [self.last + round(self.timeout_s * S)]
+        if self.dns_check_at is not None:
+            dues.append(self.dns_check_at)
         if self.close_at is not None:
             dues.append(self.close_at)
         else:
@@ -117,6 +123,9 @@ class Reference:
 
     def _expire(self, now: float, final: bool = False) -> None:
         while True:
+            for c in self.connections.values():
+                if c.dns_check_at is not None and c.dns_check_at <= now < c.last + 9 * S:
+                    c.dns_check_at = int(now) + 10 * S
             events: list[tuple[float, int, int, object]] = []
             for key, c in self.connections.items():
                 events.append((c.end_due(), c.serial, 1, key))
@@ -147,6 +156,8 @@ class Reference:
             process(c, packet, source)
         else:
             c.last = max(c.last, packet.ts)
+            if c.dns_first:
+                first_dns_message(c, packet, source)
         self._sample(c, packet, source)
         if len(self.connections) > self.settings.max_flows:
             self._evict()
@@ -174,6 +185,9 @@ class Reference:
         if wants_flip(packet) and packet.dst != "255.255.255.255":
             c.flip()
             c.history = "^"
+        if packet.proto == 17 and c.resp[1] in (53, 137, 5353, 5355):
+            c.dns_check_at = self.now + 10 * S
+            c.dns_first = True
         return c
 
     def _sample(self, c: Connection, packet: Packet, source: End) -> None:
@@ -208,6 +222,17 @@ class Reference:
             return
         self._past_blocks(c)
         self.out.append((c.serial, c.record(Kind.FINAL, c.blocks[-1], heads=not c.early)))
+
+
+def first_dns_message(c: Connection, packet: Packet, source: End) -> None:
+    message = packet.message
+    if len(message) < 12:
+        return
+    if message[2] >> 3 & 15 in (0, 4, 5) or c.resp[1] == 137:
+        c.dns_first = False
+        multicast = packet.dst.startswith(("224.", "ff"))
+        if message[2] & 0x80 and source == c.orig and not multicast:
+            c.flip()
 
 
 def wants_flip(packet: Packet) -> bool:

@@ -13,12 +13,36 @@ from tests.unit.capture.flow_packets import ACK, FIN, RST, SYN, Packet, S, batch
 from tests.unit.capture.flow_reference import Reference
 
 START = 1_700_000_000 * S
-STEPS_S = (0, 0, 0, 1e-6, 0.01, 1, 4, 5, 5.000001, 6, 30, 59, 60, 61, 299, 300, 301, 3601, -1, -70)
+STEPS_S = (
+    0,
+    0,
+    0,
+    1e-6,
+    0.01,
+    1,
+    4,
+    5,
+    5.000001,
+    6,
+    9,
+    10,
+    30,
+    59,
+    60,
+    61,
+    299,
+    300,
+    301,
+    3601,
+    -1,
+    -70,
+)
 FLAGS = (SYN, SYN | ACK, ACK, ACK, ACK, FIN | ACK, RST, RST | ACK, FIN, SYN | FIN, FIN | RST, 0)
+MESSAGES = (b"", bytes(12), b"12\x84" + bytes(9), b"12\x84" + bytes(8), b"12\x98" + bytes(9))
 
 ends = st.tuples(
-    st.sampled_from(["10.0.0.1", "10.0.0.2", "2001:db8::1", "255.255.255.255"]),
-    st.sampled_from([22, 53, 443, 40000, 40001]),
+    st.sampled_from(["10.0.0.1", "10.0.0.2", "2001:db8::1", "255.255.255.255", "224.0.0.251"]),
+    st.sampled_from([22, 53, 137, 443, 40000, 40001]),
 )
 
 
@@ -39,6 +63,7 @@ def packets(draw: st.DrawFn) -> Packet:
         payload=draw(st.sampled_from([0, 0, 100, 70000])),
         ip_len=draw(st.sampled_from([40, 140, 70040])),
         one_way=proto == 1 and draw(st.booleans()),
+        message=draw(st.sampled_from(MESSAGES)) if proto == 17 else b"",
     )
 
 
