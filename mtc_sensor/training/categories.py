@@ -13,7 +13,7 @@ from mtc_sensor.training.datasets import Labelled, Source, labelled, read_manife
 from mtc_sensor.training.times_sizes import read_joy, read_ucdavis
 
 SETS = ("iscx-joy", "ucdavis-quic", "benign")
-LABELS = ("file", "messaging", "streaming", "voip", "web")
+LABELS = ("file", "messaging", "other", "streaming", "voip", "web")
 MIN_PACKETS = 10
 """Fewest packets of a record that says anything about its category."""
 SPEC = FlowPicSpec(resolution=32, window_s=60.0, direction=True, size="payload", max_size=1500)
@@ -54,6 +54,12 @@ _PROTOCOLS = {
     "mail_receiver_server mail_sender_attachment mail_sender_client mail_sender_server oicq oscar "
     "pop pop3_stls pops signal smtp smtp-starttls smtps telegram threema viber wechat whatsapp "
     "whatsapp_login_chat",
+    "other": "amqp anydesk bacnet beckhoff_ads cassandra ceph check_mk_new coap_mqtt collectd "
+    "dcerpc dlms dnp dns dns_doh dns_dot doh doq drda_db elasticsearch ethernetip iec iec60780-5 "
+    "kafka kerberos kerberos-login ldap_exposed_creds memcached modbus mongodb mqtt mssql_tds "
+    "munin mysql netbios nomachine openvpn oracle pgsql rdp redis redis_exposed_creds s7comm "
+    "s7comm-plus snmp ssh ssh-r ssh_frag sshv stomp syslog teamviewer telnet tor vnc wireguard "
+    "xdmcp zabbix",
     "streaming": "1kxun dazn hls iqiyi mpeg mpeg-dash mpegts netflix pluralsight rtmp "
     "rtsp_setup_http spotify_tcp tivodvr youtube_quic zattoo",
     "voip": "agora-sd-rtn fax-call-t38-ca-tdm-sip-fb google_meet iax imo mumble rtp sip "

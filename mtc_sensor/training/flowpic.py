@@ -53,7 +53,7 @@ def train_bundle(data: Path, out: Path, baselines: bool = False) -> None:
     logits = logits_of(network := train_network(task.take(train)), pictures[val])
     temperature = evaluate.fit_temperature(logits, labels)
     probabilities = evaluate.softmax(logits, temperature)
-    unknown_below = sure_enough(probabilities, labels)
+    unknown_below = sure_enough(probabilities, labels, task.of(lambda s: s.set)[val])
     scores = validation_scores(task, val, probabilities, unknown_below)
     scores |= {"train-records": len(train), "val-records": len(val)}
     config = _config(data, temperature, unknown_below, scores)
@@ -90,12 +90,20 @@ def train_network(task: Labelled) -> nn.Module:
     return fit(make, np.concatenate(pictures), task.label[row], weights, RECIPE)[0]
 
 
-def sure_enough(probabilities: NDArray[np.float64], labels: Labels) -> float:
-    """Return the lowest probability from which on `ASSERTED_RIGHT` of the best labels are right."""
-    order = np.argsort(-probabilities.max(1))
-    right = probabilities.argmax(1)[order] == labels[order]
-    enough = np.flatnonzero(np.cumsum(right) / np.arange(1, len(right) + 1) >= ASSERTED_RIGHT)
-    return round(float(probabilities.max(1)[order][enough[-1]]), 4)
+def sure_enough(
+    probabilities: NDArray[np.float64], labels: Labels, sets: NDArray[np.str_]
+) -> float:
+    """Return the lowest probability from which on `ASSERTED_RIGHT` of the best labels are right.
+
+    Every data set counts the same, however many records it has.
+    """
+    _, which, sizes = np.unique(sets, return_inverse=True, return_counts=True)
+    best = probabilities.max(1)
+    order = np.argsort(-best)
+    weights = 1 / sizes[which][order]
+    right = (probabilities.argmax(1) == labels)[order]
+    enough = np.cumsum(right * weights) / np.cumsum(weights) >= ASSERTED_RIGHT
+    return round(float(best[order][np.flatnonzero(enough)[-1]]), 4)
 
 
 def validation_scores(
@@ -107,6 +115,7 @@ def validation_scores(
     sets = task.of(lambda source: source.set)[rows]
     by_set = {f"accuracy-{name}": _share(right[sets == name]) for name in SETS}
     asserted = {f"asserted-{name}": _share(sure[sets == name]) for name in SETS}
+    asserted |= {f"asserted-right-{name}": _share(right[sure & (sets == name)]) for name in SETS}
     return {
         "accuracy": _share(right),
         "macro-f1": round(evaluate.macro_f1(best, labels, len(LABELS)), 4),
