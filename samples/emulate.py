@@ -32,8 +32,8 @@ class Host:
     address: str
     vlan: int = 0
     ttl: int = 64
-    windows: bool = False
-    """A stack without TCP timestamps, as Windows has it."""
+    windows: int = 0
+    """TCP as this Windows speaks it (7, 10): without time stamps; 0 for Linux."""
 
     @property
     def raw(self) -> bytes:
@@ -140,7 +140,8 @@ class Tcp:
         (source, sport), (target, dport) = self._ends[sender], self._ends[1 - sender]
         if not options and self._echo:
             options = self._timestamp(echoed=True)
-        window = 64240 if flags & SYN else 502
+        first, later = (8192, 256) if source.windows == 7 else (64240, 502)
+        window = first if flags & SYN else later
         acknowledged = self._next[1 - sender] if flags & ACK else 0
         header = struct.pack(
             "!HHIIBBHHH", sport, dport, self._next[sender], acknowledged,

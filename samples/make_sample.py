@@ -24,7 +24,8 @@ LENGTH = 600.0
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 
 CLIENTS = [
-    Host(f"10.20.0.{n}", windows=n % 3 == 0, ttl=128 if n % 3 == 0 else 64) for n in range(11, 31)
+    Host(f"10.20.0.{n}", windows=10 * (n % 3 == 0), ttl=128 if n % 3 == 0 else 64)
+    for n in range(11, 31)
 ]
 CLIENTS6 = [Host(f"2001:db8:20::{n:x}") for n in range(0x11, 0x19)]
 OFFICE = [Host(f"10.30.0.{n}", vlan=30) for n in range(11, 19)]
@@ -32,7 +33,7 @@ RESOLVER, CLOCK = Host("10.20.0.2"), Host("192.0.2.123")
 MAIL, SHELL, PHONE = (Host(f"10.30.0.{n}", vlan=30) for n in (2, 3, 4))
 SITES = [(Host(f"198.51.100.{n}"), f"www{n}.example.com") for n in range(10, 30)]
 SITES6 = [(Host(f"2001:db8:80::{n:x}"), f"v6-{n}.example.net") for n in range(1, 9)]
-INFECTED, CONTROLLER = Host("10.20.0.66", windows=True, ttl=128), Host("203.0.113.77")
+INFECTED, CONTROLLER = Host("10.20.0.66", windows=7, ttl=128), Host("203.0.113.77")
 
 
 def name_of(text: str) -> bytes:
@@ -234,19 +235,19 @@ def quic(capture: Capture, now: float, client: Host, server: Host) -> None:
 
 
 def beacon(capture: Capture, now: float) -> None:
-    """Report to the controller and fetch the next order, as simple HTTP bots do."""
+    """Report to the controller and fetch the next order, as the Hancitor trojan is known to."""
     rng = capture.rng
     connection = Tcp(capture, now, INFECTED, CONTROLLER, 80, 0.08)
     body = base64.b64encode(rng.randbytes(rng.randrange(90, 150)))
     request = (
-        "POST /gate.php HTTP/1.0\r\nHost: 203.0.113.77\r\n"
-        "User-Agent: Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.1)\r\n"
+        "POST /ls5/forum.php HTTP/1.1\r\nAccept: */*\r\n"
         "Content-Type: application/x-www-form-urlencoded\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        "Host: 203.0.113.77\r\n"
+        f"Content-Length: {len(body)}\r\nCache-Control: no-cache\r\n\r\n"
     )
     connection.send(0, request.encode() + body)
     order = rng.randbytes(rng.randrange(16, 60))
-    head = f"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Length: {len(order)}\r\n\r\n"
+    head = f"HTTP/1.1 200 OK\r\nServer: nginx/1.2.1\r\nContent-Length: {len(order)}\r\n\r\n"
     connection.send(1, head.encode() + order, wait=0.05)
     connection.close()
 
