@@ -1,0 +1,137 @@
+##! What the scripts of mtc-sensor share: records, the events that cross the cluster's bus, and the
+##! hooks through which other scripts take part.
+##!
+##! The sensor is a process beside Zeek. It receives samples of connections, several models judge
+##! them, and its verdicts come back as events. Only plain values cross the bus.
+
+@load base/frameworks/cluster
+@load base/protocols/conn/thresholds
+
+module MTC;
+
+export {
+	## Connections with fewer packets give no record. From 1 to 8.
+	option min_packets: count = 4;
+
+	## Whether packets after the first eight are sampled and long connections cut into blocks.
+	## Models of sizes and times (FlowPic) need them; models of first bytes do not.
+	##
+	## Zeek raises an event for each of these packets. To save that too, say so before the rest of
+	## the package is loaded::
+	##
+	##     @load mtc-sensor/main
+	##     redef MTC::blocks = F;
+	##     @load mtc-sensor
+	option blocks: bool = T;
+
+	## How many packets of a block, or of a final record, are sampled. At least 8. Each packet that
+	## is sampled after the connection's first thousand, or after the first *max_samples* when the
+	## package was loaded, costs a little more.
+	option max_samples: count = 1000;
+
+	## The length of a block, from the connection's first packet on.
+	option block_interval: interval = 60sec;
+
+	## How many bytes of each of the first eight packets are sampled, from the link layer on; with 0
+	## no packet bytes leave Zeek.
+	option head_bytes: count = 160;
+
+	## The share of connections that are sampled, from 0 to 1.
+	option sampling_rate: double = 1.0;
+
+	## Connections from or to these subnets are not sampled.
+	option ignore_subnets: set[subnet] = {};
+
+	## Connections to these ports are not sampled.
+	option ignore_ports: set[port] = {};
+
+	## How many connections may be sampled at a time; others are counted as
+	## ``zeek_mtc_unsampled_connections_total``.
+	option max_connections: count = 200000;
+
+	## How many samples may be held at a time; beyond it blocks end early.
+	option max_held_samples: count = 10000000;
+
+	## The version of the events below; others are counted and passed over.
+	const version = 1;
+
+	## Packets of a connection whose first bytes are sampled; the early record has as many samples.
+	const head_packets = 8;
+
+	## Why a record was made.
+	type Kind: enum {
+		## The connection's first packets, as soon as there are :zeek:see:`MTC::head_packets`.
+		EARLY,
+		## One :zeek:see:`MTC::block_interval` of a connection that goes on.
+		BLOCK,
+		## What was left when the connection ended.
+		FINAL,
+	};
+
+	## What is sampled of a connection. All its packets but the first eight are known by direction,
+	## size and time only.
+	type Record: record {
+		kind: Kind;
+		uid: string;
+		orig_h: addr;
+		orig_p: port;
+		resp_h: addr;
+		resp_p: port;
+		## When the record's first packet came.
+		start: time;
+		## One count for each packet: microseconds since *start* (31 bits), direction (1 bit, 1 is
+		## from the responder), IP length (16 bits), transport payload (16 bits). The payload is
+		## exact for UDP; for TCP it is what the packet added to the stream.
+		samples: vector of count;
+		## The first bytes of the connection's first packets, from the link layer on. Only the
+		## first of a connection's records has them.
+		head: vector of string &default=vector();
+		## Words that describe the connection, separated by spaces.
+		tokens: string &default="";
+	};
+
+	## Decides whether a connection is sampled; called with its first packet. Break to leave it out.
+	##
+	## c: The connection, of which nothing but addresses and ports is known yet.
+	global sample_policy: hook(c: connection);
+
+	## Called with each record before it is published. Handlers may amend it; break to discard it.
+	##
+	## c: The connection.
+	##
+	## r: The record.
+	global sampled: hook(c: connection, r: Record);
+
+	## A record of a connection; from exporters to the sensor of a shard.
+	global sample: event(version: count, run: string, node: string, shard: count, seq: count,
+	    kind: count, uid: string, orig_h: addr, orig_p: port, resp_h: addr, resp_p: port,
+	    start_us: count, samples: vector of count, link: count, head: vector of string,
+	    tokens: string);
+
+	## What a model says of a record; from a sensor to the exporter that made it.
+	##
+	## flags: 1 malicious, 2 unknown.
+	global verdict: event(version: count, sensor: string, run: string, node: string, shard: count,
+	    seq: count, uid: string, orig_h: addr, orig_p: port, resp_h: addr, resp_p: port,
+	    start_us: count, kind: count, model: string, label: string, score: double, flags: count,
+	    detail: string);
+
+	## A sensor has come (back); from it to exporters.
+	global sensor_hello: event(version: count, sensor: string, shards: vector of count);
+
+	## All up to *acked* has arrived and *window* more may follow; from a sensor to one exporter.
+	global grant: event(version: count, sensor: string, run: string, node: string, shard: count,
+	    acked: count, window: count);
+
+	## Samples are missing; from a sensor to one exporter.
+	global resend: event(version: count, sensor: string, run: string, node: string, shard: count,
+	    first: count, last: count);
+
+	## Where a stream stands; from exporters to sensors.
+	global exporter_status: event(version: count, run: string, node: string, shard: count,
+	    first_unacked: count, last_seq: count, shed: count);
+
+	## A stream has ended; from exporters to sensors.
+	global exporter_drained: event(version: count, run: string, node: string, shard: count,
+	    last_seq: count);
+}
