@@ -120,7 +120,10 @@ BAD_FILES = {
     "a huge record": (pcap_bytes(ONE) + struct.pack("<IIII", 1, 0, 2**32 - 1, 60), "4294967295"),
     "cut inside a block": (pcapng_bytes(ONE * 3)[:-10], "inside a block"),
     "an unknown link type": (pcap_header(link=250) + pcap_bytes(ONE)[24:], "link type 250"),
-    "a bad block length": (pcapng_bytes(ONE) + block(6, b"")[:4] + struct.pack("<I", 7), "7"),
+    "a bad block length": (
+        pcapng_bytes(ONE) + block(6, b"")[:4] + struct.pack("<I", 7) + bytes(24),
+        "7",
+    ),
 }
 
 
