@@ -61,7 +61,8 @@ def load_yaml(
     try:
         return model.model_validate(yaml.load(text, _Loader))  # noqa: S506 (a SafeLoader)
     except ValidationError as fault:
-        raise error(f"{path}: " + "; ".join(_explain(fault, model))) from fault
+        told = [f"line {_line(text, at)}: {what}" for at, what in _explain(fault, model)]
+        raise error(f"{path}: " + "; ".join(told)) from fault
     except (yaml.YAMLError, RecursionError, ValueError) as fault:
         raise error(f"{path}: not valid YAML: {_one_line(fault)}") from fault
 
@@ -73,18 +74,39 @@ def nearest(key: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"
 
 
-def _explain(fault: ValidationError, model: type[BaseModel]) -> Iterable[str]:
+def _explain(
+    fault: ValidationError, model: type[BaseModel]
+) -> Iterable[tuple[tuple[int | str, ...], str]]:
+    """Yield where something is wrong, and what."""
     for item in fault.errors(include_url=False)[:5]:
         key = ".".join(str(part) for part in item["loc"]) or "(top)"
         if item["type"] == "extra_forbidden":
             owner = _model_at(model, item["loc"][:-1])
-            yield f"unknown key {key}: {nearest(str(item['loc'][-1]), owner.model_fields)}"
+            what = f"unknown key {key}: {nearest(str(item['loc'][-1]), owner.model_fields)}"
         elif item["type"] == "missing":
-            yield f"key {key} is missing: add it"
+            what = f"key {key} is missing: add it"
         elif item["type"] == "value_error":
-            yield item["msg"].removeprefix("Value error, ")
+            what = item["msg"].removeprefix("Value error, ")
         else:
-            yield f"{key}: {item['msg']}, not {str(item['input'])[:60]!r}"
+            what = f"{key}: {item['msg']}, not {str(item['input'])[:60]!r}"
+        yield item["loc"], what
+
+
+def _line(text: bytes, loc: tuple[int | str, ...]) -> int:
+    """Return the line of what `loc` leads to, or of the last part of it that is there."""
+    node = yaml.compose(text, _Loader)
+    line = 1
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            found = (node.value[part], node.value[part])
+        else:
+            found = None
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
 
 
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:

@@ -24,3 +24,15 @@ class OutputError(MtcError):
 
 class WireError(MtcError):
     """A message on Zeek's bus that is not what it should be; it is dropped and counted."""
+
+
+class TransportError(MtcError):
+    """A way to Zeek's bus that cannot be taken."""
+
+
+class ConfigError(MtcError):
+    """A configuration that is refused."""
+
+
+class ZeekError(MtcError):
+    """A Zeek that cannot be started, or did not do what it should."""

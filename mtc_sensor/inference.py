@@ -110,11 +110,17 @@ def judge_records(
     models: Sequence[Model], records: FlowBatch, now_us: int | None = None
 ) -> Verdicts:
     """Ask every model about the records it judges; `now_us` is `verdict.judge`'s."""
-    parts = []
+    return Verdicts.concat([verdicts for _, verdicts in judge_rows(models, records, now_us)])
+
+
+def judge_rows(
+    models: Sequence[Model], records: FlowBatch, now_us: int | None = None
+) -> Iterator[tuple[NDArray[np.int64], Verdicts]]:
+    """Yield for every model the (m,) rows of the records it judges, and its verdicts on them."""
     for model in models:
-        batch = records.take(model.rows(records))
-        parts.append(judge(batch, model.name, model.policy, model.predict(batch), now_us))
-    return Verdicts.concat(parts)
+        rows = model.rows(records)
+        batch = records.take(rows)
+        yield rows, judge(batch, model.name, model.policy, model.predict(batch), now_us)
 
 
 def _device(name: str) -> torch.device:

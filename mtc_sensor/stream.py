@@ -96,6 +96,11 @@ class Stream:
             self.judged += 1
             self._advance()
 
+    def forget(self, seq: int) -> None:
+        """Make a sample that was received a missing one: no verdict on it could be sent."""
+        if self._here.get(seq) is False:
+            del self._here[seq]
+
     def status(self, first_unacked: int, last: int, shed: int, now: float) -> bool:
         """Take in where the exporter stands; return whether that made sense."""
         if not 0 <= last - first_unacked + 1 <= MOST_UNACKED or self.closed:

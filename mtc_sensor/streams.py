@@ -123,9 +123,13 @@ class Streams:
             peer.stream.unsynced = not peer.stream.closed
             peer.hello_at = now
 
-    def appeared(self, node: str) -> None:
-        """Say hello to one exporter, whose subscription has been seen."""
-        self._hello_to.add(node)
+    def moved(self, node: str, here: bool) -> None:
+        """Take in that an exporter's subscription was seen, or that it is gone; say hello to one.
+
+        Until it says where it stands nothing is acked: verdicts may not have arrived.
+        """
+        if here:
+            self._hello_to.add(node)
         for stream_id, peer in self._peers.items():
             if stream_id.node == node:
                 peer.stream.unsynced = not peer.stream.closed
@@ -143,12 +147,18 @@ class Streams:
             self.counts[refused] += 1
         return refused is None
 
-    def judged(self, samples: Iterable[Sample]) -> None:
-        """Count samples that were taken in as judged: their verdicts are on their way."""
-        for event in samples:
-            peer = self._peers.get(StreamId(event.run, event.node, event.shard))
-            if peer is not None:
-                peer.stream.judge(event.seq)
+    def judged(self, event: Sample, sent: bool = True) -> None:
+        """Count a sample that was taken in as judged, if its verdicts could be `sent`.
+
+        If not it counts as missing: the exporter will be asked for it again.
+        """
+        peer = self._peers.get(StreamId(event.run, event.node, event.shard))
+        if peer is None:
+            return
+        if sent:
+            peer.stream.judge(event.seq)
+        else:
+            peer.stream.forget(event.seq)
 
     def status(self, event: ExporterStatus, now: float) -> None:
         """Take in where an exporter stands."""

@@ -32,6 +32,10 @@ from mtc_sensor.wire.values import Value
 
 VERSION = 1
 
+MALICIOUS = 1
+UNKNOWN = 2
+"""Bits of `Verdict.flags`."""
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:

@@ -24,3 +24,9 @@ def verdicts_for(node: str) -> str:
 def exporter(node: str) -> str:
     """Return the topic from sensors to one exporter."""
     return f"/zeek/mtc/exporter/{node}/"
+
+
+def exporter_of(topic: str) -> str | None:
+    """Return the node whose own topic this is; None for any other topic."""
+    node = topic.removeprefix(exporter("")[:-1]).removesuffix("/")
+    return node if node and "/" not in node and topic == exporter(node) else None

@@ -30,6 +30,11 @@ def status(first: int, last: int, shed: int = 0, node: str = "zeek", run: str = 
     return ExporterStatus(run, node, 0, first, last, shed)
 
 
+def judge(streams: Streams, samples: list[Sample]) -> None:
+    for event in samples:
+        streams.judged(event)
+
+
 def grants(out: list[tuple[str, MtcEvent]]) -> dict[str, tuple[int, int]]:
     return {e.node: (e.acked, e.window) for _, e in out if isinstance(e, Grant)}
 
@@ -66,9 +71,19 @@ def test_hello_is_said_when_connected_and_until_somebody_answers() -> None:
 
 def test_hello_goes_to_the_exporter_that_appeared() -> None:
     streams = one_exporter()
-    streams.appeared("worker-1")
+    streams.moved("worker-1", here=True)
     assert hellos(streams.poll(0.1)) == ["/zeek/mtc/exporter/worker-1/"]
     assert hellos(streams.poll(0.2)) == []
+
+
+def test_nothing_is_acked_to_an_exporter_that_has_gone() -> None:
+    streams = one_exporter()
+    streams.sample(sample(1), 0.1)
+    streams.moved("zeek", here=False)
+    judge(streams, [sample(1)])
+    assert grants(streams.poll(5.0)) == {}
+    streams.status(status(1, 1), 5.1)
+    assert grants(streams.poll(5.1)) == {"zeek": (0, BUDGET)}
 
 
 def test_acks_follow_what_is_judged() -> None:
@@ -76,9 +91,18 @@ def test_acks_follow_what_is_judged() -> None:
     samples = [sample(1), sample(2), sample(3)]
     assert all(streams.sample(s, 0.1) for s in samples)
     assert grants(streams.poll(0.1)) == {}
-    streams.judged(samples[:2])
+    judge(streams, samples[:2])
     assert grants(streams.poll(0.1)) == {"zeek": (2, BUDGET)}
     assert streams.totals == Totals(judged=2, shed=0, lost=0, in_flight=1)
+
+
+def test_a_sample_whose_verdicts_could_not_be_sent_is_asked_for_again() -> None:
+    streams = one_exporter()
+    streams.sample(sample(1), 0.1)
+    streams.judged(sample(1), sent=False)
+    out = streams.poll(0.1)
+    assert (resends(out), grants(out)) == ([(1, 1)], {})
+    assert streams.sample(sample(1), 0.2)
 
 
 def test_grants_are_repeated() -> None:
@@ -118,14 +142,14 @@ def test_a_reconnect_makes_exporter_and_sensor_agree_again() -> None:
     samples = [sample(1), sample(2)]
     for event in samples:
         streams.sample(event, 0.1)
-    streams.judged(samples)
+    judge(streams, samples)
     streams.connected(0.2)
     out = streams.poll(0.2)
     assert (hellos(out), grants(out)) == (["/zeek/mtc/exporters/"], {})
     streams.status(status(1, 2), 0.3)
     assert grants(streams.poll(0.3)) == {"zeek": (0, BUDGET)}
     assert [streams.sample(event, 0.4) for event in samples] == [True, True]
-    streams.judged(samples)
+    judge(streams, samples)
     assert streams.totals == Totals(judged=2, shed=0, lost=0, in_flight=0)
 
 
@@ -134,7 +158,7 @@ def test_drained_is_answered_with_a_last_grant() -> None:
     streams.sample(sample(1), 0.1)
     streams.drained(ExporterDrained("r1", "zeek", 0, 1), 0.2)
     streams.poll(0.2)
-    streams.judged([sample(1)])
+    judge(streams, [sample(1)])
     assert grants(streams.poll(0.2)) == {"zeek": (1, 0)}
     assert streams.open == 0
     streams.drained(ExporterDrained("r1", "zeek", 0, 1), 0.3)  # the grant may have been lost
@@ -148,7 +172,7 @@ def test_a_new_run_takes_the_place_of_the_old_one() -> None:
     streams.status(status(1, 0, run="r2"), 0.2)
     assert streams.open == 1
     assert streams.totals == Totals(judged=0, shed=0, lost=1, in_flight=2)
-    streams.judged([sample(1), sample(3)])
+    judge(streams, [sample(1), sample(3)])
     streams.poll(0.3)
     assert streams.totals == Totals(judged=2, shed=0, lost=1, in_flight=0)
 
@@ -197,7 +221,7 @@ def test_numbers_at_the_end_of_the_range() -> None:
     streams.status(status(2**64 - 1, 2**64 - 2), 0.0)
     assert grants(streams.poll(0.0)) == {"zeek": (2**64 - 2, 1)}
     assert streams.sample(sample(2**64 - 1), 0.1)
-    streams.judged([sample(2**64 - 1)])
+    judge(streams, [sample(2**64 - 1)])
     assert grants(streams.poll(0.1)) == {"zeek": (2**64 - 1, 0)}
 
 
@@ -237,7 +261,7 @@ def test_what_all_exporters_have_on_the_way_never_exceeds_the_budget(
         waiting[node] += new
         exporter.seq += len(publish)
         done, waiting[node] = waiting[node][: number // 2], waiting[node][number // 2 :]
-        streams.judged(done)
+        judge(streams, done)
         for granted, (acked, window) in grants(streams.poll(now)).items():
             exporters[granted].acked, exporters[granted].limit = acked, acked + window
         assert sum(e.limit - e.acked for e in exporters.values()) <= BUDGET

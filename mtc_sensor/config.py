@@ -1,0 +1,118 @@
+"""`sensor.yaml`: its keys, their defaults, what is refused. `configs/sensor.full.yaml` has all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mtc_sensor._yaml import load_yaml
+from mtc_sensor.errors import ConfigError
+
+Name = Annotated[str, Field(pattern=r"^[!-.0-~]{1,128}$")]
+"""What an event takes for a name: graphic ASCII without a slash."""
+Z85Key = Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}$")]
+Endpoint = Annotated[str, Field(pattern=r"^(tcp|ipc)://[!-~]+$")]
+File = Annotated[Path, Field(strict=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class CurveConfig(_Strict):
+    """Keys of a cluster that uses CURVE; Zeek's ``Cluster::Backend::ZeroMQ::curve_*``."""
+
+    server_publickey: Z85Key
+    client_publickey: Z85Key
+    client_secretkey_file: File
+    """The file that holds the secret key and nothing else."""
+
+
+class ZeroMQConfig(_Strict):
+    """Where the cluster's proxy listens; Zeek's ``Cluster::Backend::ZeroMQ::listen_*_endpoint``."""
+
+    xpub: Endpoint = "tcp://127.0.0.1:5555"
+    xsub: Endpoint = "tcp://127.0.0.1:5556"
+    curve: CurveConfig | None = None
+
+
+class WebSocketConfig(_Strict):
+    """Where a Zeek process listens for WebSockets; zeekctl's manager does at this address."""
+
+    url: Annotated[str, Field(pattern=r"^wss?://[!-~]+$")] = "ws://127.0.0.1:27759/v1/messages/json"
+    ca: File | None = None
+    """PEM file of the authorities that wss:// believes; null: the system's."""
+    certificate: File | None = None
+    """PEM file of our own certificate."""
+    key: File | None = None
+    """PEM file of its key; null: it is in `certificate`."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> WebSocketConfig:
+        if not self.url.startswith("wss://") and (self.ca or self.certificate or self.key):
+            raise ValueError("transport.websocket: ca, certificate and key need a wss:// url")
+        if self.key and not self.certificate:
+            raise ValueError("transport.websocket.key: give its certificate too")
+        return self
+
+
+class BrokerConfig(_Strict):
+    """Where a Zeek process listens for Broker peers."""
+
+    host: Annotated[str, Field(pattern=r"^[!-~]+$")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 9999
+
+
+class TransportConfig(_Strict):
+    """The way to Zeek's bus; only the section of that `kind` is used."""
+
+    kind: Literal["zeromq", "websocket", "broker"] = "zeromq"
+    zeromq: ZeroMQConfig = ZeroMQConfig()
+    websocket: WebSocketConfig = WebSocketConfig()
+    broker: BrokerConfig = BrokerConfig()
+
+
+class BatchConfig(_Strict):
+    """How samples are judged together."""
+
+    size: Annotated[int, Field(ge=1, le=800)] = 256
+    """At most so many."""
+    wait_ms: Annotated[int, Field(ge=0, le=10_000)] = 50
+    """A sample waits no longer than this for others."""
+
+
+class LogConfig(_Strict):
+    """What the sensor says of itself, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class SensorConfig(_Strict):
+    """`sensor.yaml`."""
+
+    name: Name = "sensor"
+    """Names the sensor in Zeek's logs; different for every sensor of a cluster."""
+    shards: Annotated[list[Annotated[int, Field(ge=0, le=4095)]], Field(min_length=1)] = [0]
+    """Which of ``MTC::shards`` parts of the connections this sensor judges."""
+    transport: TransportConfig = TransportConfig()
+    models: Annotated[list[str], Field(min_length=1)] | None = None
+    """Names or folders of bundles; null: all shipped ones."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    batch: BatchConfig = BatchConfig()
+    verdicts: File | None = None
+    """Append verdicts as JSON lines to this file too; null: only Zeek gets them."""
+    log: LogConfig = LogConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SensorConfig:
+        if len(set(self.shards)) < len(self.shards):
+            raise ValueError(f"shards: each only once, not {self.shards}")
+        return self
+
+
+def load_config(path: Path) -> SensorConfig:
+    """Read `sensor.yaml`. Raises ConfigError, naming file, line, key and remedy."""
+    return load_yaml(path, SensorConfig, ConfigError)

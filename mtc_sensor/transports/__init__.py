@@ -1,0 +1,1 @@
+"""The only sockets towards Zeek, one transport per file."""

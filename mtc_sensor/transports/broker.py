@@ -1,0 +1,191 @@
+"""Native Broker, through the Python bindings that a Zeek installation brings.
+
+The package of that name in package indexes is something else. The bindings are looked for where
+``zeek-config --python_dir`` says; they belong to one version of Python.
+"""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from mtc_sensor.errors import TransportError, WireError
+from mtc_sensor.transports.base import Connected, Inbox, Transport, logger
+from mtc_sensor.wire import events
+from mtc_sensor.wire.envelope import ZeekEvent
+from mtc_sensor.wire.events import MtcEvent
+from mtc_sensor.wire.values import (
+    Port,
+    Proto,
+    Timestamp,
+    Value,
+    check_depth,
+    vector_items,
+)
+
+_INSTEAD = (
+    "use transport.kind: websocket (any Zeek from 8.0 on, see Cluster::listen_websocket) or zeromq"
+)
+_QUEUE = 1024
+_AT_ONCE = 100
+_RECEIVE_S = 0.5
+_RETRY_S = 1.0
+
+
+def load_bindings() -> ModuleType:
+    """Import Zeek's `broker` module.
+
+    Raises TransportError, naming the other transports, if there is none for this Python.
+    """
+    try:
+        found = subprocess.run(
+            ["zeek-config", "--python_dir"],  # noqa: S607 - the PATH says which Zeek
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError) as fault:
+        raise TransportError(
+            f"transport.broker: zeek-config --python_dir: {fault}: put Zeek's bin folder on the "
+            f"PATH, or {_INSTEAD}"
+        ) from fault
+    folder = found.stdout.strip()
+    sys.path.insert(0, folder)
+    try:
+        module = importlib.import_module("broker")
+        if not hasattr(module, "Endpoint"):
+            raise ImportError(f"{module.__file__} is not Zeek's")
+    except ImportError as fault:
+        raise TransportError(
+            f"transport.broker: {folder}: no Broker bindings for this Python ({fault}): {_INSTEAD}"
+        ) from fault
+    finally:
+        sys.path.remove(folder)
+    return module
+
+
+class Broker(Transport):
+    """A peer of a Zeek process that listens for Broker.
+
+    Parameters
+    ----------
+    inbox, topics
+        As for `Transport`.
+    host, port
+        Of the Zeek process.
+
+    Raises
+    ------
+    TransportError
+        Without the bindings.
+    """
+
+    def __init__(
+        self, inbox: Inbox, topics: Sequence[str], host: str = "127.0.0.1", port: int = 9999
+    ) -> None:
+        super().__init__(inbox, topics)
+        self._bindings = load_bindings()
+        self._host, self._port = host, port
+        self._endpoint = self._bindings.Endpoint()
+        self._peered = threading.Event()
+
+    def publish(self, topic: str, event: MtcEvent, generation: int) -> bool:
+        """Hand an event to Broker, if there is a peer."""
+        if not self._peered.is_set() or generation != self.generation:
+            self.counts["not_connected"] += 1
+            return False
+        message = events.encode(event).to_value()
+        self._endpoint.publish(topic, to_broker(message, self._bindings))
+        return True
+
+    def _run(self) -> None:
+        internal = self._bindings._broker
+        # The bindings' own way to turn names into topics needs a Python before 3.10.
+        topics = internal.VectorTopic([internal.Topic(name) for name in self.topics])
+        subscriber = internal.Endpoint.make_subscriber(self._endpoint, topics, _QUEUE)
+        statuses = internal.Endpoint.make_status_subscriber(self._endpoint, True)
+        self._endpoint.peer_nosync(self._host, self._port, _RETRY_S)
+        while not self._closing.is_set():
+            for status in statuses.poll():
+                self._follow(status)
+            for _, data in subscriber.get(_AT_ONCE, _RECEIVE_S):
+                self._deliver(partial(self._decode, data))
+        subscriber.reset()
+        statuses.reset()
+        self._endpoint.shutdown()
+
+    def _follow(self, status: Any) -> None:
+        """Take note of a peer that came or went; Broker itself connects again."""
+        if not status.is_status():
+            logger.warning("broker %s:%d: %s", self._host, self._port, status.get_error())
+            return
+        code, codes = status.get_status().code(), self._bindings.SC
+        if code == codes.PeerAdded:
+            self.generation += 1
+            self._peered.set()
+            self._notify(Connected(self.generation))
+        elif code in (codes.PeerLost, codes.PeerRemoved):
+            self._peered.clear()
+
+    def _decode(self, data: Any) -> ZeekEvent:
+        return ZeekEvent.from_value(from_broker(data))
+
+
+def to_broker(value: Value, bindings: ModuleType) -> Any:
+    """Turn what the MTC events hold into what the bindings take. Raises WireError."""
+    items = vector_items(value)
+    if items is not None:
+        return [to_broker(item, bindings) for item in items]
+    if isinstance(value, Port):
+        return bindings.Port(value.number, bindings.Port.Protocol(int(value.proto)))
+    if type(value) is int:
+        return bindings.Count(value)
+    if isinstance(value, float | bytes | IPv4Address | IPv6Address):
+        return value
+    raise WireError(f"a {type(value).__name__} has no place in an MTC event")
+
+
+def from_broker(data: Any, depth: int = 0) -> Value:
+    """Turn the bindings' data into values. Raises WireError for what no MTC event holds."""
+    check_depth(depth)
+    kind = data.get_type().name
+    if kind == "Vector":
+        items = tuple([from_broker(item, depth + 1) for item in data.as_vector()])
+        if items and all(type(item) is int for item in items):
+            return np.array(items, np.uint64)
+        return items
+    reader = _READERS.get(kind)
+    if reader is None:
+        raise WireError(f"a {kind} has no place in an MTC event")
+    return reader(data)
+
+
+def _address(data: Any) -> Value:
+    address = data.as_address()
+    raw = address.bytes()
+    return IPv4Address(raw[-4:]) if address.is_v4() else IPv6Address(raw)
+
+
+def _port(data: Any) -> Value:
+    port = data.as_port()
+    return Port(port.number(), Proto(int(port.get_type())))
+
+
+_READERS: dict[str, Callable[[Any], Value]] = {
+    "Count": lambda data: int(data.as_count()),
+    "Real": lambda data: float(data.as_real()),
+    "String": lambda data: bytes(data.as_string()),
+    "Timestamp": lambda data: Timestamp(round(data.as_timestamp() * 1e9)),
+    "Address": _address,
+    "Port": _port,
+}

@@ -1,0 +1,252 @@
+"""Zeek's ZeroMQ cluster backend: SUB to its proxy's XPUB, XPUB to its XSUB.
+
+A message has four parts: topic, sender, format and payload (Zeek
+``cluster/backend/zeromq/ZeroMQ.cc``). A PUB socket drops what nobody is known to want; the XPUB
+socket sees subscriptions, and what has no subscriber yet is held for a moment. libzmq reconnects
+by itself, with backoff and jitter, and then subscribes anew.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from mtc_sensor.errors import TransportError
+from mtc_sensor.transports.base import (
+    MAX_MESSAGE,
+    Inbox,
+    Subscribed,
+    Transport,
+    Unsubscribed,
+    logger,
+)
+from mtc_sensor.wire import broker_bin, events
+from mtc_sensor.wire.events import MtcEvent, Verdict
+
+FORMAT = b"broker-bin-v1"
+_PARTS = 4
+_OUTBOX = 2048
+_OUTBOX_WAIT_S = 5.0
+_UNHEARD_S = 5.0
+"""How long a verdict waits for somebody to subscribe to its topic; the rest is repeated."""
+_LINGER_MS = 1000
+_RETRY_MS = 5
+_IDLE_MS = 500
+_HANDSHAKE_FAILED = (
+    zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
+    | zmq.Event.HANDSHAKE_FAILED_AUTH
+)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Keys for CURVE, each 40 characters of Z85, as Zeek has them."""
+
+    server_publickey: str
+    client_publickey: str
+    client_secretkey: str
+
+
+@dataclass(frozen=True)
+class _Outgoing:
+    topic: bytes
+    payload: bytes
+    until: float
+
+
+class ZeroMQ(Transport):
+    """A peer of the cluster's proxy.
+
+    Parameters
+    ----------
+    inbox, topics
+        As for `Transport`.
+    xpub, xsub
+        Endpoints of the proxy's sockets: the one that sends, and the one that receives.
+    curve
+        Keys, where the cluster uses CURVE.
+
+    Raises
+    ------
+    TransportError
+        For an endpoint or a key that libzmq refuses.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        topics: Sequence[str],
+        xpub: str = "tcp://127.0.0.1:5555",
+        xsub: str = "tcp://127.0.0.1:5556",
+        curve: Curve | None = None,
+    ) -> None:
+        super().__init__(inbox, topics)
+        self._sender = f"mtc-sensor_{socket.gethostname()}_{os.getpid()}".encode()
+        self._heard: set[bytes] = set()
+        self._outbox: deque[_Outgoing] = deque()
+        self._room = threading.Condition()
+        self._context = zmq.Context()
+        self._sub = self._connect(zmq.SUB, xpub, curve)
+        self._xpub = self._connect(zmq.XPUB, xsub, curve)
+        self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
+        self._woken.setblocking(False)
+
+    def publish(self, topic: str, event: MtcEvent, generation: int) -> bool:
+        """Queue an event for the thread that has the sockets; wait while the queue is full."""
+        payload = broker_bin.encode_event(events.encode(event))
+        patience = _UNHEARD_S if isinstance(event, Verdict) else 0.0
+        with self._room:
+            room = self._room.wait_for(lambda: len(self._outbox) < _OUTBOX, _OUTBOX_WAIT_S)
+            if not room:
+                self.counts["outbox_full"] += 1
+                return False
+            if generation != self.generation:
+                self.counts["stale"] += 1
+                return False
+            until = time.monotonic() + patience
+            self._outbox.append(_Outgoing(topic.encode(), payload, until))
+        self._wake_up()
+        return True
+
+    def close(self) -> None:
+        """Send what waits, disconnect and end."""
+        self._closing.set()
+        self._wake_up()
+        super().close()
+
+    def _connect(self, kind: int, endpoint: str, curve: Curve | None) -> zmq.Socket[bytes]:
+        sock: zmq.Socket[bytes] = self._context.socket(kind)
+        sock.setsockopt(zmq.LINGER, _LINGER_MS)
+        sock.setsockopt(zmq.RECONNECT_IVL, 100)
+        sock.setsockopt(zmq.RECONNECT_IVL_MAX, 5000)
+        sock.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
+        sock.setsockopt(zmq.IPV6, 1)
+        if kind == zmq.XPUB:
+            sock.setsockopt(zmq.XPUB_NODROP, 1)
+            # With it a lost connection takes its subscriptions along, and we see that.
+            sock.setsockopt(zmq.IMMEDIATE, 1)
+        try:
+            if curve is not None:
+                sock.setsockopt_string(zmq.CURVE_SERVERKEY, curve.server_publickey)
+                sock.setsockopt_string(zmq.CURVE_PUBLICKEY, curve.client_publickey)
+                sock.setsockopt_string(zmq.CURVE_SECRETKEY, curve.client_secretkey)
+            sock.connect(endpoint)
+        except zmq.ZMQError as fault:
+            self._context.destroy(linger=0)
+            raise TransportError(
+                f"transport.zeromq: {endpoint}: {fault.strerror}: an endpoint is like "
+                "tcp://127.0.0.1:5555, a CURVE key has 40 characters of Z85"
+            ) from fault
+        return sock
+
+    def _wake_up(self) -> None:
+        with suppress(OSError):  # full: it is going to wake up anyway; closed: it has ended
+            self._wake.send(b"\0")
+
+    def _run(self) -> None:
+        monitor = self._sub.get_monitor_socket(_HANDSHAKE_FAILED)
+        for topic in self.topics:
+            self._sub.setsockopt_string(zmq.SUBSCRIBE, topic)
+        poller = zmq.Poller()
+        for source in (self._sub, self._xpub, self._woken, monitor):
+            poller.register(source, zmq.POLLIN)
+        wait = _IDLE_MS
+        while not self._closing.is_set():
+            ready = dict(poller.poll(wait))
+            if monitor in ready:
+                self._complain(recv_monitor_message(monitor)["event"])
+            if self._woken.fileno() in ready:
+                self._woken.recv(4096)
+            self._receive_subscriptions()
+            self._receive()
+            wait = _IDLE_MS if self._send() else _RETRY_MS
+        self._end()
+
+    def _end(self) -> None:
+        """Close the sockets, once libzmq has taken what waits or a second has passed."""
+        end = time.monotonic() + _LINGER_MS / 1000
+        while not self._send() and time.monotonic() < end:
+            time.sleep(_RETRY_MS / 1000)
+        self._sub.disable_monitor()
+        self._context.destroy()
+        self._wake.close()
+        self._woken.close()
+
+    def _complain(self, event: int) -> None:
+        self.counts["handshake_failed"] += 1
+        logger.error(
+            "zeromq: handshake failed (event %#x): check the keys of transport.zeromq.curve", event
+        )
+
+    def _receive(self) -> None:
+        for _ in range(100):  # subscriptions and our own events must get their turn
+            try:
+                parts = self._sub.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            if len(parts) != _PARTS or parts[2] != FORMAT:
+                self.counts["other_format"] += 1
+                continue
+            self._deliver(partial(broker_bin.decode_event, parts[3]))
+
+    def _receive_subscriptions(self) -> None:
+        while True:
+            try:
+                (message, *_) = self._xpub.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            topic = message[1:]
+            if message[:1] == b"\x01":
+                self._heard.add(topic)
+                self._notify(Subscribed(topic.decode(errors="replace"), self.generation))
+            elif message[:1] == b"\x00":
+                self._heard.discard(topic)
+                self._lose(topic)
+
+    def _lose(self, topic: bytes) -> None:
+        """Begin a new generation: what was sent to `topic` a moment ago may be gone."""
+        with self._room:
+            self.generation += 1
+            kept = [item for item in self._outbox if item.topic != topic]
+            self._outbox = deque(kept)
+            self._room.notify_all()
+        self._notify(Unsubscribed(topic.decode(errors="replace"), self.generation))
+
+    def _send(self) -> bool:
+        """Send what has a subscriber; return whether the bus took all of that."""
+        with self._room:
+            waiting, self._outbox = self._outbox, deque()
+            blocked, now = False, time.monotonic()
+            for item in waiting:
+                if not any(map(item.topic.startswith, self._heard)):
+                    self._hold(item, now)
+                elif blocked or not self._try(item):
+                    blocked = True
+                    self._outbox.append(item)
+            self._room.notify_all()
+        return not blocked
+
+    def _hold(self, item: _Outgoing, now: float) -> None:
+        if now < item.until:
+            self._outbox.append(item)
+        else:
+            self.counts["unheard"] += 1
+
+    def _try(self, item: _Outgoing) -> bool:
+        try:
+            self._xpub.send_multipart([item.topic, self._sender, FORMAT, item.payload], zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True

@@ -1,0 +1,178 @@
+"""The sensor over each transport, with an exporter of our own at the other end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import zmq
+
+from mtc_sensor.errors import TransportError
+from mtc_sensor.sensor import Sensor
+from mtc_sensor.streams import BUDGET, Streams, Totals
+from mtc_sensor.transports.base import Inbox, Transport
+from mtc_sensor.transports.websocket import APPLICATION, WebSocket
+from mtc_sensor.transports.zeromq import FORMAT, Curve, ZeroMQ
+from mtc_sensor.wire import topics
+from mtc_sensor.wire.events import Sample, Verdict
+from tests.integration.exporter import Exporter, WebSocketBus, ZeroMQBus
+from tests.unit.wire.build import sample
+
+TOPICS = (topics.samples_of(0), topics.TO_SENSORS)
+TIMEOUT_S = 20.0
+
+
+def judge(samples: Sequence[Sample]) -> list[list[Verdict]]:
+    return [
+        [
+            Verdict(
+                "s1", s.run, s.node, s.shard, s.seq, s.uid, s.orig_h, s.orig_p, s.resp_h, s.resp_p,
+                s.start_us, s.kind, "echo", s.tokens, 0.5, 0, "",
+            )
+        ]
+        for s in samples
+    ]  # fmt: skip
+
+
+@contextmanager
+def running(transport: Transport, inbox: Inbox) -> Iterator[Sensor]:
+    sensor = Sensor(Streams("s1", [0]), transport, inbox, judge, wait_s=0.01)
+    ends = threading.Event()
+    thread = threading.Thread(target=sensor.run, args=(ends.is_set,))
+    thread.start()
+    try:
+        yield sensor
+    finally:
+        ends.set()
+        thread.join(TIMEOUT_S)
+        assert not thread.is_alive()
+
+
+@contextmanager
+def over_zeromq(exporters: Sequence[Exporter], folder: Path) -> Iterator[tuple[Sensor, ZeroMQBus]]:
+    inbox = Inbox()
+    with ZeroMQBus(exporters, folder) as bus:
+        transport = ZeroMQ(inbox, TOPICS, bus.xpub, bus.xsub)
+        with running(transport, inbox) as sensor:
+            yield sensor, bus
+
+
+@contextmanager
+def over_websocket(
+    exporters: Sequence[Exporter], drop_after: int | None = None
+) -> Iterator[tuple[Sensor, WebSocketBus]]:
+    inbox, bus = Inbox(), WebSocketBus(exporters, drop_after)
+    with bus, running(WebSocket(inbox, TOPICS, bus.url), inbox) as sensor:
+        yield sensor, bus
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < end, "nothing happened for too long"
+        time.sleep(0.01)
+
+
+def samples(count: int) -> list[Sample]:
+    return [sample(packets=8, heads=1, seq=i) for i in range(count)]
+
+
+def assert_all_judged(exporter: Exporter, sensor: Sensor) -> None:
+    assert exporter.done.wait(TIMEOUT_S)
+    count = len(exporter.samples)
+    assert {verdict.seq for verdict in exporter.verdicts} == set(range(1, count + 1))
+    assert sensor.totals == Totals(judged=count, shed=0, lost=0, in_flight=0)
+    assert exporter.most_ahead <= BUDGET
+
+
+def test_every_sample_is_judged_over_zeromq(tmp_path: Path) -> None:
+    exporter = Exporter(samples(2000), lose={1, 700, 701, 2000})
+    with over_zeromq([exporter], tmp_path) as (sensor, _):
+        assert_all_judged(exporter, sensor)
+
+
+def test_every_sample_is_judged_over_websocket() -> None:
+    exporter = Exporter(samples(2000), lose={1, 700, 701, 2000})
+    with over_websocket([exporter]) as (sensor, bus):
+        assert_all_judged(exporter, sensor)
+        assert bus.headers == [APPLICATION]
+        assert bus.subscriptions == [list(TOPICS)]
+
+
+def test_a_dropped_websocket_is_connected_again_and_nothing_is_lost() -> None:
+    exporter = Exporter(samples(1500))
+    with over_websocket([exporter], drop_after=500) as (sensor, bus):
+        assert_all_judged(exporter, sensor)
+        assert bus.subscriptions == [list(TOPICS)] * 2
+
+
+def test_a_restarted_proxy_is_connected_again_and_nothing_is_lost(tmp_path: Path) -> None:
+    exporter = Exporter(samples(1500))
+    with over_zeromq([exporter], tmp_path) as (sensor, bus):
+        wait_for(lambda: len(exporter.verdicts) > 300)
+        bus.close()
+        with ZeroMQBus([exporter], tmp_path):
+            assert_all_judged(exporter, sensor)
+
+
+def test_two_exporters_share_the_windows(tmp_path: Path) -> None:
+    exporters = [Exporter(samples(1000), "worker-1"), Exporter(samples(1000), "worker-2")]
+    with over_zeromq(exporters, tmp_path) as (sensor, _):
+        for exporter in exporters:
+            assert exporter.done.wait(TIMEOUT_S)
+            assert {verdict.seq for verdict in exporter.verdicts} == set(range(1, 1001))
+        assert sensor.totals == Totals(judged=2000, shed=0, lost=0, in_flight=0)
+
+
+def test_what_cannot_be_decoded_is_counted(tmp_path: Path) -> None:
+    topic = topics.samples_of(0).encode()
+    with over_zeromq([], tmp_path) as (sensor, bus):
+        bus.send_raw(topic, b"node", FORMAT, b"\xff")
+        bus.send_raw(topic, b"node", b"json", b"{}")
+        bus.send_raw(topic, b"node")
+        wait_for(lambda: sensor.dropped == {"undecodable": 1, "other_format": 2})
+
+
+def test_curve_keys_are_needed_where_the_bus_has_them(tmp_path: Path) -> None:
+    server, server_secret = zmq.curve_keypair()
+    client, client_secret = zmq.curve_keypair()
+    right = Curve(server.decode(), client.decode(), client_secret.decode())
+    wrong = Curve(client.decode(), client.decode(), client_secret.decode())
+    inbox, other = Inbox(), Inbox()
+    with ZeroMQBus([], tmp_path, server_secret) as bus:
+        with running(ZeroMQ(inbox, TOPICS, bus.xpub, bus.xsub, right), inbox) as sensor:
+            send_with(right, bus.xsub, [TOPICS[0].encode(), b"node", FORMAT, b""])
+            wait_for(lambda: sensor.dropped == {"undecodable": 1})
+        with running(ZeroMQ(other, TOPICS, bus.xpub, bus.xsub, wrong), other) as sensor:
+            wait_for(lambda: sensor.dropped.get("handshake_failed", 0) > 0)
+
+
+def send_with(curve: Curve, endpoint: str, parts: list[bytes]) -> None:
+    with zmq.Context() as context, context.socket(zmq.XPUB) as sock:
+        sock.curve_serverkey = curve.server_publickey.encode()
+        sock.curve_publickey = curve.client_publickey.encode()
+        sock.curve_secretkey = curve.client_secretkey.encode()
+        sock.connect(endpoint)
+        assert sock.recv() == b"\x01" + parts[0]
+        sock.send_multipart(parts)
+
+
+def test_what_cannot_be_an_endpoint_is_refused() -> None:
+    with pytest.raises(TransportError, match=r"tcp://nowhere: .*an endpoint is like"):
+        ZeroMQ(Inbox(), TOPICS, "tcp://nowhere")
+    with pytest.raises(TransportError, match="CURVE key"):
+        ZeroMQ(Inbox(), TOPICS, curve=Curve("short", "short", "short"))
+    with pytest.raises(TransportError, match="give one like ws://"):
+        WebSocket(Inbox(), TOPICS, "http://127.0.0.1/")
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_a_sensor_that_is_stopped_judges_what_is_on_the_way(tmp_path: Path, count: int) -> None:
+    exporter = Exporter(samples(count))
+    with over_zeromq([exporter], tmp_path) as (sensor, _):
+        wait_for(lambda: sensor.totals.sampled == count)
+    assert sensor.totals == Totals(judged=count, shed=0, lost=0, in_flight=0)

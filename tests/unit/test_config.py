@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mtc_sensor.config import SensorConfig, load_config
+from mtc_sensor.errors import ConfigError
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def refusal(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "sensor.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    return message.removeprefix(f"{path}: ")
+
+
+def test_the_short_configuration_loads() -> None:
+    assert load_config(CONFIGS / "sensor.yaml").transport.kind == "websocket"
+
+
+def test_the_full_configuration_is_the_defaults() -> None:
+    assert load_config(CONFIGS / "sensor.full.yaml") == SensorConfig()
+
+
+def test_the_full_configuration_has_every_key() -> None:
+    text = (CONFIGS / "sensor.full.yaml").read_text()
+    assert keys(SensorConfig().model_dump()) <= keys(yaml.safe_load(text)) | {
+        key
+        for line in text.splitlines()
+        if (key := line.strip(" #").partition(":")[0]).isidentifier()
+    }
+
+
+def keys(tree: object) -> set[str]:
+    if not isinstance(tree, dict):
+        return set()
+    return set(tree) | {key for value in tree.values() for key in keys(value)}
+
+
+def test_an_unknown_key_is_refused_with_its_line_and_the_nearest_one(tmp_path: Path) -> None:
+    text = "name: s1\ntransport:\n  kind: zeromq\n  zeromq:\n    xpup: tcp://127.0.0.1:1\n"
+    assert refusal(tmp_path, text) == (
+        "line 5: unknown key transport.zeromq.xpup: did you mean xpub?"
+    )
+
+
+def test_a_bad_value_is_refused_with_its_line(tmp_path: Path) -> None:
+    assert refusal(tmp_path, "batch:\n  size: 801\n").startswith("line 2: batch.size: ")
+    assert refusal(tmp_path, "shards:\n  - 0\n  - -1\n").startswith("line 3: shards.1: ")
+    assert refusal(tmp_path, "name: a/b\n").startswith("line 1: name: ")
+
+
+def test_a_missing_key_is_refused_with_its_section(tmp_path: Path) -> None:
+    text = "transport:\n  zeromq:\n    curve: {}\n"
+    assert refusal(tmp_path, text).startswith(
+        "line 3: key transport.zeromq.curve.server_publickey is missing: add it"
+    )
+
+
+def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
+    assert "each only once" in refusal(tmp_path, "shards: [1, 1]\n")
+    assert "need a wss:// url" in refusal(tmp_path, "transport:\n  websocket:\n    ca: ca.pem\n")
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path, "").startswith("line 1: ")
