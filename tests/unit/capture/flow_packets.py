@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtc_sensor.capture.packets import DecodedBatch, PacketBatch
-from mtc_sensor.flow import FlowBatch, Kind, address_text, unpack_samples
+from mtc_sensor.flow import IPV4_MAPPED_PREFIX, FlowBatch, Kind, address_text, unpack_samples
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -134,10 +135,11 @@ def _record(flows: FlowBatch, row: int) -> Record:
 
 
 def _addresses(texts: list[str]) -> NDArray[np.uint8]:
-    raw = bytearray()
-    for text in texts:
-        address = ipaddress.ip_address(text)
-        if isinstance(address, ipaddress.IPv4Address):
-            raw += bytes(10) + b"\xff\xff"
-        raw += address.packed
-    return np.frombuffer(bytes(raw), np.uint8).reshape(-1, 16)
+    return np.frombuffer(b"".join(map(_address, texts)), np.uint8).reshape(-1, 16)
+
+
+@cache
+def _address(text: str) -> bytes:
+    address = ipaddress.ip_address(text)
+    is_v4 = isinstance(address, ipaddress.IPv4Address)
+    return IPV4_MAPPED_PREFIX + address.packed if is_v4 else address.packed
