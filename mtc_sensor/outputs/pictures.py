@@ -9,7 +9,7 @@ import numpy as np
 
 from mtc_sensor.errors import OutputError
 from mtc_sensor.features.draw import draw_flowpic
-from mtc_sensor.features.flowpic import flowpics
+from mtc_sensor.features.flowpic import FlowPicBuilder
 from mtc_sensor.features.spec import FlowPicSpec
 from mtc_sensor.flow import FlowBatch, Kind, address_text
 from mtc_sensor.outputs.zeek_log import protocols
@@ -40,10 +40,11 @@ def write_pictures(records: FlowBatch, spec: FlowPicSpec, folder: Path) -> int:
     if not len(records):
         return 0
     lines = []
+    builder = FlowPicBuilder(spec)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for row in range(len(records)):  # one picture at a time: 1500 x 1500 takes megabytes
-            lines += _write_record(records.take([row]), spec, folder)
+            lines += _write_record(records.take([row]), builder, folder)
         with (folder / INDEX).open("w", newline="") as file:
             csv.writer(file).writerows([_COLUMNS, *lines])
     except OSError as error:
@@ -54,11 +55,13 @@ def write_pictures(records: FlowBatch, spec: FlowPicSpec, folder: Path) -> int:
 _COLUMNS = ("file", "uid", "proto", "orig_h", "orig_p", "resp_h", "resp_p", "start", "packets")
 
 
-def _write_record(record: FlowBatch, spec: FlowPicSpec, folder: Path) -> list[tuple[object, ...]]:
+def _write_record(
+    record: FlowBatch, builder: FlowPicBuilder, folder: Path
+) -> list[tuple[object, ...]]:
     uid, proto = record.uid[0].decode(), protocols(record.proto)[0]
     orig, resp = address_text(record.orig_h[0]), address_text(record.resp_h[0])
     orig_p, resp_p = int(record.orig_p[0]), int(record.resp_p[0])
-    pictures = flowpics(record, spec)
+    spec, pictures = builder.spec, builder.build(record)
     lines: list[tuple[object, ...]] = []
     for image, window in zip(pictures.images, pictures.window.tolist(), strict=True):
         start_us = int(record.start_us[0]) + window * spec.window_us
