@@ -63,7 +63,8 @@ def mutants(
             data=data,
             offset=offset,
             caplen=size - cut,
-            wirelen=size - cut * rng.integers(0, 2, count),
+            # Whole frames, cut frames, and frames of which the capture kept less.
+            wirelen=size - cut * rng.integers(0, 2, count) + 65535 * rng.integers(0, 2, count),
             ts_us=(done + np.arange(count)) * 10_000,
             link=np.where(rng.random(count) < 0.05, rng.choice(links, count), links[chosen]),
         )

@@ -35,7 +35,7 @@ _MAPPED: Final = np.uint64(0xFFFF0000)  # bytes 8..11 of a mapped IPv4 address, 
 
 @dataclass(frozen=True, eq=False)
 class Datagrams:
-    """``n`` IP datagrams, or fragments of them, with sound headers."""
+    """``n`` IP datagrams or fragments of them."""
 
     layer: Layer
     """(n,) from the IP header on, with trailers."""

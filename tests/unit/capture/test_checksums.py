@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mtc_sensor.capture.checksums import ones_complement_sum
@@ -13,7 +13,6 @@ RANGES = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)).map(sorted
 
 
 @given(st.binary(min_size=300, max_size=300), RANGES)
-@settings(deadline=None)  # the first call compiles
 def test_sums_are_those_of_each_range(data: bytes, ranges: list[list[int]]) -> None:
     start, stop = np.array(ranges, np.int64).reshape(-1, 2).T.copy()
 

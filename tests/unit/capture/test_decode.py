@@ -73,7 +73,7 @@ MUTANTS = st.builds(
 
 
 @given(st.lists(MUTANTS, min_size=1, max_size=12), st.sampled_from(POISON))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_mutants_decode_alike_in_one_batch_and_one_by_one(
     mutants: list[tuple[int, bytes]], poison: bytes
 ) -> None:
@@ -93,7 +93,7 @@ def test_mutants_decode_alike_in_one_batch_and_one_by_one(
 
 
 @given(st.lists(st.binary(max_size=120), max_size=8), st.sampled_from([0, 1, 101, 113, 276, 999]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_random_bytes_decode_to_something(frames: list[bytes], link: int) -> None:
     decoded, counts = _decode(batch(frames, link))
 
@@ -135,7 +135,7 @@ STACKS = st.builds(
 
 
 @given(st.lists(STACKS, min_size=1, max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_scapy_sees_the_same(stacks: list[Packet]) -> None:
     frames = [bytes(stack) for stack in stacks]
 

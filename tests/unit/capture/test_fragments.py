@@ -6,7 +6,7 @@ import itertools
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mtc_sensor.capture import fragments
@@ -237,7 +237,6 @@ def test_checksums_of_reassembled_datagrams_are_verified() -> None:
     cuts=st.lists(st.integers(1, 200), max_size=3),
     six=st.booleans(),
 )
-@settings(deadline=None)  # the first call compiles
 def test_any_order_and_any_batches_give_the_same_row(
     size: int, body: bytes, seed: random.Random, cuts: list[int], six: bool
 ) -> None:

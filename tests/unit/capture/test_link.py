@@ -142,6 +142,7 @@ def test_what_gives_no_row_is_counted_once(reason: str, link: int, frame: bytes)
 
 
 def test_lengths_of_802_3_and_pppoe_end_the_frame() -> None:
+    """Zeek lets a longer IP packet pass here if the frame has the bytes."""
     short = (
         ethernet(snap(V4), len(snap(V4)) - 1),
         ethernet(pppoe(V4)[:4] + b"\0\x20" + pppoe(V4)[6:], PPPOE),
