@@ -12,6 +12,7 @@ from mtc_sensor.cli.capture import capture
 from mtc_sensor.cli.export import flowpic, flows
 from mtc_sensor.cli.models import models
 from mtc_sensor.cli.replay import replay
+from mtc_sensor.cli.run import config, run_sensor, zeek_path
 from mtc_sensor.errors import MtcError
 
 
@@ -21,7 +22,7 @@ def cli() -> None:
     """Classify network traffic with trained models, from captures or an interface."""
 
 
-for command in (replay, capture, flows, flowpic, models):
+for command in (run_sensor, replay, capture, flows, flowpic, models, config, zeek_path):
     cli.add_command(command)
 
 

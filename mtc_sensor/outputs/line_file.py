@@ -31,19 +31,22 @@ _REMEDIES = {
 class LineFile:
     """A new file, or an emptied one, to which lines are appended; a context manager.
 
+    With `keep` what is in an existing file stays.
+
     Only whole lines are in the file after a fault: of a batch that fails half-way, the lines that
     had room stay. After a fault the file is closed, and another write raises the same error again.
 
     Raises OutputError, naming file and remedy, here and in all methods.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keep: bool = False) -> None:
         self.path = path
-        self._size = 0
         self._fault: OutputError | None = None
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            how = os.O_APPEND if keep else os.O_TRUNC
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how
             self._fd: int | None = os.open(path, flags, 0o666)
+            self._size = os.fstat(self._fd).st_size
         except OSError as fault:
             raise self._error("open", fault) from fault
 

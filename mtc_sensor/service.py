@@ -1,0 +1,77 @@
+"""`mtc-sensor run`: a configuration made into a running sensor."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from mtc_sensor.config import SensorConfig
+from mtc_sensor.errors import MtcError
+from mtc_sensor.inference import load_models
+from mtc_sensor.judging import SampleJudge
+from mtc_sensor.models.bundle import find_bundles
+from mtc_sensor.outputs.verdict_file import VerdictFile
+from mtc_sensor.sensor import Judge, Sensor
+from mtc_sensor.streams import Streams
+from mtc_sensor.transports.base import Inbox
+from mtc_sensor.transports.factory import make_transport
+
+logger = logging.getLogger(__name__)
+
+
+class Service:
+    """Everything that `config` names, loaded and opened; nothing is connected before `run`.
+
+    Raises MtcError, naming the key or the file, for what cannot be used.
+    """
+
+    def __init__(self, config: SensorConfig) -> None:
+        self._config = config
+        self._file = None if config.verdicts is None else VerdictFile(config.verdicts)
+        self._judge = self._load()
+        inbox = Inbox()
+        self._transport = make_transport(config.transport, config.shards, inbox)
+        self._sensor = Sensor(
+            Streams(config.name, config.shards),
+            self._transport,
+            inbox,
+            self._judge,
+            config.batch.size,
+            config.batch.wait_ms / 1000,
+        )
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Judge until `stop` says so."""
+        try:
+            self._sensor.run(stop)
+        finally:
+            self.close()
+
+    def reload(self) -> None:
+        """Load the bundles anew, and open the file of verdicts anew, between two batches.
+
+        What cannot be loaded is logged, and the models that are there stay.
+        """
+        self._sensor.reload(self._load_or_keep)
+
+    def close(self) -> None:
+        """Disconnect, if connected, and close the file."""
+        self._transport.close()
+        if self._file is not None:
+            self._file.close()
+
+    def _load(self) -> Judge:
+        config = self._config
+        models = load_models(config.models or tuple(find_bundles()), config.device)
+        logger.info("models", extra={"fields": {m.name: m.bundle.config.version for m in models}})
+        also = None if self._file is None else self._file.write
+        return SampleJudge(config.name, models, also)
+
+    def _load_or_keep(self) -> Judge:
+        try:
+            if self._file is not None:
+                self._file.reopen()
+            self._judge = self._load()
+        except MtcError as fault:
+            logger.error("reload: %s: what was loaded before stays", fault)
+        return self._judge

@@ -1,0 +1,82 @@
+"""`mtc-sensor run` as a process, with an exporter of our own at the other end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.integration.exporter import Exporter, ZeroMQBus
+from tests.unit.wire.build import sample
+
+TIMEOUT_S = 60.0
+MODEL = "byte-cnn"
+
+
+@contextmanager
+def sensor(folder: Path, bus: ZeroMQBus, extra: str = "") -> Iterator[subprocess.Popen[str]]:
+    config = folder / "sensor.yaml"
+    config.write_text(
+        f"models: [{MODEL}]\nlog: {{format: json}}\n{extra}"
+        f"transport: {{zeromq: {{xpub: '{bus.xpub}', xsub: '{bus.xsub}'}}}}\n"
+    )
+    command = [sys.executable, "-m", "mtc_sensor", "run", "--config", str(config)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < end, "nothing happened for too long"
+        time.sleep(0.02)
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, list[dict[str, object]]]:
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    return process.returncode, [json.loads(line) for line in errors.splitlines()]
+
+
+@pytest.mark.slow
+def test_it_judges_reloads_and_ends(tmp_path: Path) -> None:
+    count = 1200
+    exporter = Exporter([sample(heads=8, seq=i) for i in range(count)])
+    lines = tmp_path / "verdicts.json"
+    bus = ZeroMQBus([exporter], tmp_path)
+    with bus, sensor(tmp_path, bus, f"verdicts: '{lines}'\n") as process:
+        wait_for(lambda: len(exporter.verdicts) > 100)
+        lines.rename(tmp_path / "moved.json")
+        process.send_signal(signal.SIGHUP)
+        assert exporter.done.wait(TIMEOUT_S)
+        process.terminate()
+        code, log = end(process)
+    assert code == 0
+    assert [line["message"] for line in log] == ["models", "models", "stopped"]
+    assert log[-1].items() >= {"judged": count, "shed": 0, "lost": 0, "in_flight": 0}.items()
+    assert sorted(verdict.seq for verdict in exporter.verdicts) == list(range(1, count + 1))
+    written = [(tmp_path / "moved.json").read_text().splitlines(), lines.read_text().splitlines()]
+    assert min(map(len, written)) > 0
+    assert [json.loads(line)["model"] for part in written for line in part] == [MODEL] * count
+
+
+@pytest.mark.slow
+def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+    exporter = Exporter([sample(heads=8)])
+    with ZeroMQBus([exporter], tmp_path) as bus, sensor(tmp_path, bus) as process:
+        assert exporter.done.wait(TIMEOUT_S)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        code, log = end(process)
+    assert code == -signal.SIGTERM
+    assert [line["message"] for line in log] == ["models"]
