@@ -6,7 +6,6 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 import click
 from rich.console import Console

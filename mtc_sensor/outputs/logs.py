@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 
 from mtc_sensor.errors import OutputError
 from mtc_sensor.outputs.ecs import EcsLog
