@@ -48,12 +48,7 @@ class Interface:
     def __enter__(self) -> Interface:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._listener.close()
 
     def __iter__(self) -> Iterator[PacketBatch]:
