@@ -38,7 +38,7 @@ def assemble(table: Table, out: Output, packets: Packets, begin: int, end_us: in
     """Process packets from `begin` on, then let the time go on to `end_us`.
 
     Returns how many packets are done, or one more than there are when all is done. If it is not,
-    the caller empties the output, ends connections beyond the limits (`over_limit`) and calls
+    the caller empties the output, ends connections until no pool is over its limit, and calls
     again.
     """
     total = len(packets.ts)
@@ -48,13 +48,13 @@ def assemble(table: Table, out: Output, packets: Packets, begin: int, end_us: in
             return i
         if i < total:
             _add(table, out, load(packets, i), packets.data)
-        if over_limit(table):
+        if _over_limit(table):
             return i + 1
     return total + 1
 
 
-@njit
-def over_limit(table: Table) -> bool:
+@inline
+def _over_limit(table: Table) -> bool:
     """Tell whether more is held than allowed."""
     used, limit = table.state[0].used, table.state[0].limit
     return bool(

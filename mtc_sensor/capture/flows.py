@@ -48,7 +48,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc_sensor.capture._assembly import NEVER, assemble, end_all, over_limit
+from mtc_sensor.capture._assembly import NEVER, assemble, end_all
 from mtc_sensor.capture._output import flow_batch, new_output
 from mtc_sensor.capture._packets import LATEST_US, Packets, columns, no_packets
 from mtc_sensor.capture._roles import server_port_table
@@ -57,8 +57,10 @@ from mtc_sensor.capture.packets import DecodedBatch, PacketBatch
 from mtc_sensor.flow import FlowBatch
 
 _EVICTED_SHARE = 16
-_MIN_CHUNKS = 1 << 17
+
+# Connections that hold more than this on average are too many as well.
 _CHUNKS_PER_FLOW, _HEADS_PER_FLOW = 4, 8
+_MIN_CHUNKS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ class FlowSettings:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
         for name in ("head_packets", "head_bytes", "early_idle_s"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, must not be negative")
+            if not 0 <= getattr(self, name) <= 1e9:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be within 0 and 1e9")
         for name in (*_TIMEOUTS, "block_s"):
             if not 1e-6 <= getattr(self, name) <= 1e9:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be within 1e-6 and 1e9")
@@ -118,7 +120,7 @@ class FlowCounts:
     below_min_packets: int
     """Connections that ended with too few packets for a record."""
     evicted: int
-    """Connections ended because of `max_flows`."""
+    """Connections ended because of `max_flows`, or of the samples and heads that go with it."""
 
 
 class FlowTable:
@@ -182,11 +184,12 @@ class FlowTable:
         return int(self._table.state[0]["used"][CONNECTIONS])
 
     def _run(self, packets: Packets, end_us: int) -> FlowBatch:
+        state = self._table.state[0]
         done = 0
         while done <= len(packets.ts):
             done = assemble(self._table, self._output, packets, done, end_us)
             self._collect()
-            while over_limit(self._table):
+            while (state["used"] > state["limit"]).any():
                 self._evict()
         records, self._records = self._records, []
         return FlowBatch.concat(records or [FlowBatch.empty(self._settings.head_bytes)])

@@ -366,8 +366,15 @@ class TestLimits:
         assert table.counts.connections == 2
 
     @pytest.mark.parametrize(
-        "values", [{"min_packets": 0}, {"head_bytes": -1}, {"block_s": 0.0}, {"max_flows": 0}]
+        "values",
+        [
+            {"min_packets": 0},
+            {"head_bytes": -1},
+            {"early_idle_s": 1e10},
+            {"block_s": 0.0},
+            {"max_flows": 0},
+        ],
     )
-    def test_settings_are_checked(self, values: dict[str, int]) -> None:
+    def test_settings_are_checked(self, values: dict[str, float]) -> None:
         with pytest.raises(ValueError, match=f"{next(iter(values))} is "):
-            FlowSettings(**values)
+            FlowSettings(**values)  # type: ignore[arg-type]
