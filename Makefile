@@ -27,3 +27,4 @@ check: $(VENV)/.ready
 
 clean:
 	rm -rf $(VENV) out
+	find mtc_sensor benchmarks samples tests -name __pycache__ -prune -exec rm -rf {} +
