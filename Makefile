@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/mtc-sensor replay samples/demo.pcap > /dev/null  # compiles the packet engine, once
 	touch $@
 
 demo: $(VENV)/.ready
