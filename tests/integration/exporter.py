@@ -6,6 +6,7 @@ bytes are compared with recorded ones elsewhere.
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -179,13 +180,21 @@ class ZeroMQBus(Bus):
 class WebSocketBus(Bus):
     """A Zeek process that listens for WebSockets; after `drop_after` messages it drops a client."""
 
-    def __init__(self, exporters: Sequence[Exporter], drop_after: int | None = None) -> None:
+    def __init__(
+        self,
+        exporters: Sequence[Exporter],
+        drop_after: int | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         super().__init__(exporters)
         self.headers: list[str | None] = []
         self.subscriptions: list[list[str]] = []
         self._drop_after = drop_after
-        self._server: Server = serve(self._serve, "127.0.0.1", 0, compression=None, max_queue=None)
-        self.url = f"ws://127.0.0.1:{self._server.socket.getsockname()[1]}/v1/messages/json"
+        self._server: Server = serve(
+            self._serve, "127.0.0.1", 0, ssl=tls, compression=None, max_queue=None
+        )
+        port = self._server.socket.getsockname()[1]
+        self.url = f"{'ws' if tls is None else 'wss'}://127.0.0.1:{port}/v1/messages/json"
         self._thread = threading.Thread(target=self._server.serve_forever)
 
     def __enter__(self) -> WebSocketBus:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +18,7 @@ from mtc_sensor.errors import TransportError
 from mtc_sensor.sensor import Sensor
 from mtc_sensor.streams import BUDGET, Streams, Totals
 from mtc_sensor.transports.base import Inbox, Transport
-from mtc_sensor.transports.websocket import APPLICATION, WebSocket
+from mtc_sensor.transports.websocket import APPLICATION, WebSocket, tls_context
 from mtc_sensor.transports.zeromq import FORMAT, Curve, ZeroMQ
 from mtc_sensor.wire import topics
 from mtc_sensor.wire.events import Sample, Verdict
@@ -159,6 +162,33 @@ def send_with(curve: Curve, endpoint: str, parts: list[bytes]) -> None:
         sock.connect(endpoint)
         assert sock.recv() == b"\x01" + parts[0]
         sock.send_multipart(parts)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make certificates with")
+def test_certificates_are_checked_both_ways(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificate)
+    server.load_cert_chain(certificate, key)
+    server.verify_mode = ssl.CERT_REQUIRED
+    exporter, inbox = Exporter(samples(10)), Inbox()
+    with WebSocketBus([exporter], tls=server) as bus:
+        for incomplete in (tls_context(), tls_context(ca=certificate)):
+            stranger = Inbox()
+            with running(WebSocket(stranger, TOPICS, bus.url, incomplete), stranger):
+                time.sleep(0.3)
+        assert bus.subscriptions == []
+        transport = WebSocket(inbox, TOPICS, bus.url, tls_context(certificate, certificate, key))
+        with running(transport, inbox) as sensor:
+            assert_all_judged(exporter, sensor)
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key)]
+    subprocess.run([*command, "-out", str(certificate)], check=True, capture_output=True)
+    return certificate, key
 
 
 def test_what_cannot_be_an_endpoint_is_refused() -> None:
