@@ -118,7 +118,7 @@ class Streams:
 
     def connected(self, now: float) -> None:
         """Say hello to all exporters: the bus is (again) there."""
-        self._hello_at = now - HELLO_EVERY_S
+        self._hello_at = now
         for peer in self._peers.values():
             peer.stream.unsynced = not peer.stream.closed
             peer.hello_at = now
@@ -224,8 +224,8 @@ class Streams:
             if node in nodes:
                 peer.hello_at = now
         out: list[tuple[str, MtcEvent]] = [(topics.exporter(node), hello) for node in sorted(nodes)]
-        if self._hello_at is not None and now - self._hello_at >= HELLO_EVERY_S:
-            self._hello_at = None if self._peers else now
+        if self._hello_at is not None and now >= self._hello_at:
+            self._hello_at = now + HELLO_EVERY_S
             out.append((topics.TO_EXPORTERS, hello))
         return out
 
@@ -241,6 +241,7 @@ class Streams:
         if peer is None:
             self._make_room(stream_id)
             peer = self._peers[stream_id] = _Peer(Stream(base, now), now)
+            self._hello_at = None  # somebody has answered
         peer.stream.heard = now
         return peer
 

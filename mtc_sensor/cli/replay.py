@@ -1,4 +1,4 @@
-"""`mtc-sensor replay`: captures through the models, without Zeek."""
+"""`mtc-sensor replay`: captures through the models, without Zeek or beside one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from mtc_sensor.cli.options import files_argument, judging, model_names
 from mtc_sensor.cli.progress import FileProgress
+from mtc_sensor.cli.replay_zeek import replay_with_zeek
 
 
 @click.command()
@@ -21,6 +22,21 @@ from mtc_sensor.cli.progress import FileProgress
     show_default=True,
     help="Processes; each reads whole files.",
 )
+@click.option("--zeek", is_flag=True, help="Read the captures with Zeek, which writes its logs.")
+@click.option(
+    "--transport",
+    type=click.Choice(["zeromq", "websocket", "broker"]),
+    default="zeromq",
+    show_default=True,
+    help="With --zeek: how Zeek and the sensor talk.",
+)
+@click.option(
+    "--zeek-script",
+    "zeek_scripts",
+    type=click.Path(path_type=Path, exists=True),
+    multiple=True,
+    help="With --zeek: a script of your own, such as local.zeek; may be repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, not tables.")
 def replay(
     files: tuple[str, ...],
@@ -32,6 +48,9 @@ def replay(
     json_logs: bool,
     ecs: bool,
     workers: int,
+    zeek: bool,
+    transport: str,
+    zeek_scripts: tuple[Path, ...],
     as_json: bool,
 ) -> int:
     """Classify the flows of captures and write verdicts and notices.
@@ -39,7 +58,16 @@ def replay(
     FILE is a pcap or pcapng, plain or compressed with gzip or zstd; `-` is standard input. A
     directory is searched for captures. A file that cannot be read to its end is reported, what was
     before the damage counts, and the other files go on.
+
+    With --zeek each capture is read by `zeek -r` with the sensor beside it. Zeek's logs are left in
+    --out, those of several captures in a folder each; notices are suppressed as Zeek does it.
     """
+    if zeek:
+        if ecs or workers > 1:
+            raise click.UsageError("--ecs and --workers do not go together with --zeek")
+        return replay_with_zeek(
+            files, out, transport, zeek_scripts, models, device, force, json_logs, as_json
+        )
     from mtc_sensor.capture.pcap import capture_files  # noqa: PLC0415 - these load torch and numba
     from mtc_sensor.outputs.logs import VerdictLogs  # noqa: PLC0415
     from mtc_sensor.outputs.notice import NoticeSuppressor  # noqa: PLC0415

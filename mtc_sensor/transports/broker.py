@@ -7,6 +7,7 @@ The package of that name in package indexes is something else. The bindings are 
 from __future__ import annotations
 
 import importlib
+import select
 import subprocess
 import sys
 import threading
@@ -36,7 +37,6 @@ _INSTEAD = (
     "use transport.kind: websocket (any Zeek from 8.0 on, see Cluster::listen_websocket) or zeromq"
 )
 _QUEUE = 1024
-_AT_ONCE = 100
 _RECEIVE_S = 0.5
 _RETRY_S = 1.0
 
@@ -108,6 +108,11 @@ class Broker(Transport):
         self._endpoint.publish(topic, to_broker(message, self._bindings))
         return True
 
+    def close(self) -> None:
+        """Disconnect and end; in the thread that made this, for Broker hangs in any other."""
+        super().close()
+        self._endpoint.shutdown()
+
     def _run(self) -> None:
         internal = self._bindings._broker
         # The bindings' own way to turn names into topics needs a Python before 3.10.
@@ -116,13 +121,14 @@ class Broker(Transport):
         statuses = internal.Endpoint.make_status_subscriber(self._endpoint, True)
         self._endpoint.peer_nosync(self._host, self._port, _RETRY_S)
         while not self._closing.is_set():
+            # The bindings' own waiting would keep all other threads from running.
+            select.select([subscriber.fd(), statuses.fd()], [], [], _RECEIVE_S)
             for status in statuses.poll():
                 self._follow(status)
-            for _, data in subscriber.get(_AT_ONCE, _RECEIVE_S):
+            for _, data in subscriber.poll():
                 self._deliver(partial(self._decode, data))
         subscriber.reset()
         statuses.reset()
-        self._endpoint.shutdown()
 
     def _follow(self, status: Any) -> None:
         """Take note of a peer that came or went; Broker itself connects again."""

@@ -1,0 +1,250 @@
+"""Captures through `zeek -r` and a sensor beside it, in one command.
+
+Zeek writes its own logs. The transport is the one that a cluster would use, between this process
+and one Zeek; its sockets are in a private folder, or on the loopback interface.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mtc_sensor.config import BrokerConfig, TransportConfig, WebSocketConfig, ZeroMQConfig
+from mtc_sensor.errors import OutputError, ZeekError
+from mtc_sensor.inference import Model
+from mtc_sensor.judging import SampleJudge
+from mtc_sensor.sensor import Sensor
+from mtc_sensor.streams import Streams, Totals
+from mtc_sensor.transports.base import Inbox
+from mtc_sensor.transports.factory import make_transport
+from mtc_sensor.verdict import Verdicts
+from mtc_sensor.zeek import program, scripts
+
+SENSOR = "replay"
+_SHARDS = (0,)
+_STALLED_S = 60.0
+"""A Zeek that neither computes nor says anything for so long waits for what will not come."""
+_END_S = 5.0
+_TOLD, _TOLD_LINES = "told", 5
+
+_ZEROMQ = """\
+@load policy/frameworks/cluster/backend/zeromq
+redef Cluster::Backend::ZeroMQ::run_proxy_thread = T;
+redef Cluster::Backend::ZeroMQ::listen_xpub_endpoint = "{xpub}";
+redef Cluster::Backend::ZeroMQ::listen_xsub_endpoint = "{xsub}";
+redef Cluster::Backend::ZeroMQ::connect_xsub_endpoint = "{xpub}";
+redef Cluster::Backend::ZeroMQ::connect_xpub_endpoint = "{xsub}";
+"""
+_WEBSOCKET = """\
+event zeek_init()
+    {{
+    Cluster::listen_websocket(Cluster::WebSocketServerOptions(
+        $listen_addr=127.0.0.1, $listen_port={port}/tcp));
+    }}
+"""
+_BROKER = """\
+@load policy/frameworks/cluster/backend/broker
+event zeek_init()
+    {{
+    Broker::listen("127.0.0.1", {port}/tcp);
+    }}
+"""
+
+
+@dataclass(frozen=True)
+class ZeekSetup:
+    """How to replay through Zeek."""
+
+    transport: str = "zeromq"
+    """zeromq, websocket or broker."""
+    scripts: tuple[Path, ...] = ()
+    """The user's own, loaded after ours."""
+    json_logs: bool = False
+
+
+@dataclass
+class ZeekSummary:
+    """What replays through Zeek amounted to."""
+
+    files: int = 0
+    errors: list[str] = field(default_factory=list)
+    judged: int = 0
+    shed: int = 0
+    lost: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By model and label."""
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def exported(self) -> int:
+        """Samples that Zeek published."""
+        return self.judged + self.lost
+
+    def count(self, verdicts: Verdicts) -> None:
+        """Count verdicts by model and label."""
+        self.verdicts.update(zip(verdicts.model.tolist(), verdicts.label.tolist(), strict=True))
+
+    def add(self, totals: Totals, dropped: dict[str, int]) -> None:
+        """Count what became of one file's samples."""
+        self.files += 1
+        self.judged += totals.judged
+        self.shed += totals.shed
+        self.lost += totals.lost + totals.in_flight
+        self.dropped.update(dropped)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the object that `--json` prints."""
+        labels: Counter[str] = Counter()
+        models: dict[str, dict[str, int]] = {}
+        for (model, label), count in sorted(self.verdicts.items()):
+            labels[label] += count
+            models.setdefault(model, {})[label] = count
+        return {
+            "files": self.files,
+            "errors": self.errors,
+            "exported": self.exported,
+            "judged": self.judged,
+            "shed": self.shed,
+            "lost": self.lost,
+            "dropped": dict(self.dropped),
+            "verdicts": dict(labels),
+            "models": models,
+            "seconds": round(time.monotonic() - self.started, 3),
+        }
+
+
+def replay_zeek(
+    capture: Path, out: Path, setup: ZeekSetup, models: Sequence[Model], summary: ZeekSummary
+) -> None:
+    """Judge one capture beside Zeek, which leaves its logs in the folder `out`.
+
+    What went wrong with the capture, or between Zeek and the sensor, becomes one of the summary's
+    `errors`. Raises ZeekError without a Zeek.
+    """
+    judge = SampleJudge(SENSOR, models, summary.count, clock_us=None)
+    inbox = Inbox()
+    with tempfile.TemporaryDirectory(prefix="mtc-") as private:
+        config, script = _meeting_point(setup.transport, Path(private))
+        transport = make_transport(config, _SHARDS, inbox)
+        sensor = Sensor(Streams(SENSOR, _SHARDS), transport, inbox, judge, wait_s=0.01)
+        process = _start(capture, out, setup, script)
+        try:
+            sensor.run(_Watch(process, sensor))
+        finally:
+            _end(process)
+        told = _last_lines(Path(private) / _TOLD)
+    summary.add(sensor.totals, sensor.dropped)
+    totals = sensor.totals
+    if process.returncode:
+        summary.errors.append(f"{capture}: zeek ended with code {process.returncode}: {told}")
+    elif totals.lost or totals.in_flight:
+        summary.errors.append(
+            f"{capture}: {totals.lost + totals.in_flight} samples were lost on the way: {told}"
+        )
+
+
+def prepare(out: Path, force: bool) -> None:
+    """Make the folder `out`. Raises OutputError if it has logs already, but with `force`."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise OutputError(
+            f"{out}: cannot be made: {fault.strerror}; choose another --out"
+        ) from fault
+    present = sorted(out.glob("*.log"))
+    if present and not force:
+        raise OutputError(
+            f"{present[0]}: already there; choose another --out, or --force to overwrite"
+        )
+    for path in present:  # of the last run, some may not be written again
+        path.unlink()
+
+
+class _Watch:
+    """Whether Zeek has ended; one that stands still is ended."""
+
+    def __init__(self, process: subprocess.Popen[str], sensor: Sensor) -> None:
+        self._process = process
+        self._sensor = sensor
+        self._state: tuple[int, Totals] | None = None
+        self._since = time.monotonic()
+
+    def __call__(self) -> bool:
+        if self._process.poll() is not None:
+            return True
+        now, state = time.monotonic(), (_cpu_seconds(self._process.pid), self._sensor.totals)
+        if state != self._state:
+            self._state, self._since = state, now
+        if now - self._since >= _STALLED_S:
+            self._process.kill()
+            raise ZeekError(
+                f"zeek: did nothing for {_STALLED_S:.0f} s: is the sensor's package loaded, and "
+                "does no script of yours suspend processing?"
+            )
+        return False
+
+
+def _cpu_seconds(pid: int) -> int:
+    """Return the whole seconds of CPU time that a process has used."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return (int(fields[11]) + int(fields[12])) // 100
+
+
+def _meeting_point(transport: str, private: Path) -> tuple[TransportConfig, Path]:
+    """Return where sensor and Zeek meet: the sensor's configuration, and a script for Zeek."""
+    xpub, xsub, port = f"ipc://{private}/xpub", f"ipc://{private}/xsub", _free_port()
+    text = _ZEROMQ.format(xpub=xpub, xsub=xsub)
+    config = TransportConfig(zeromq=ZeroMQConfig(xpub=xpub, xsub=xsub))
+    if transport == "websocket":
+        text += _WEBSOCKET.format(port=port)
+        url = f"ws://127.0.0.1:{port}/v1/messages/json"
+        config = TransportConfig(kind="websocket", websocket=WebSocketConfig(url=url))
+    elif transport == "broker":
+        text = _BROKER.format(port=port)
+        config = TransportConfig(kind="broker", broker=BrokerConfig(port=port))
+    script = private / "meeting-point.zeek"
+    script.write_text(text)
+    return config, script
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def _start(capture: Path, out: Path, setup: ZeekSetup, meet: Path) -> subprocess.Popen[str]:
+    mine = [str(path.resolve()) for path in (meet, scripts(), *setup.scripts)]
+    logs = [f"LogAscii::use_json={'T' if setup.json_logs else 'F'}"]
+    command = [program(), "-C", "-r", str(capture.resolve()), *mine, *logs]
+    with (meet.parent / _TOLD).open("w") as told:
+        return subprocess.Popen(  # noqa: S603 - no shell
+            command, cwd=out, stdin=subprocess.DEVNULL, stdout=told, stderr=told, text=True
+        )
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Wait for a Zeek that ends by itself; end one whose sensor failed."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _last_lines(path: Path) -> str:
+    lines = [line.strip() for line in path.read_text(errors="replace").splitlines()]
+    return " | ".join(line for line in lines[-_TOLD_LINES:] if line) or "Zeek said nothing"

@@ -1,0 +1,54 @@
+"""`mtc-sensor replay --zeek` with a real Zeek."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mtc_sensor import zeek
+from mtc_sensor.cli import run
+
+DEMO = Path(__file__).parents[2] / "samples" / "demo.pcap"
+
+pytestmark = pytest.mark.zeek
+
+
+@pytest.fixture(autouse=True)
+def _zeek() -> None:
+    if shutil.which("zeek") is None and not os.environ.get("MTC_REQUIRE_ZEEK"):
+        pytest.skip("no zeek on the PATH")
+    if not (zeek.scripts() / "__load__.zeek").is_file():
+        pytest.skip(f"{zeek.scripts()} is not complete")
+
+
+@pytest.mark.parametrize("transport", ["zeromq", "websocket", "broker"])
+def test_every_sample_is_judged(
+    transport: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["replay", "--zeek", "--transport", transport, "--json", "--out", str(tmp_path)]
+    code = run([*arguments, str(DEMO)])
+    captured = capsys.readouterr()
+    assert (code, captured.err) == (0, "")
+    summary = json.loads(captured.out)
+    assert summary["exported"] == summary["judged"] > 0
+    assert (summary["shed"], summary["lost"], summary["errors"]) == (0, 0, [])
+    assert (tmp_path / "conn.log").is_file()
+
+
+def test_what_zeek_says_is_passed_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = tmp_path / "local.zeek"
+    script.write_text("this is no script\n")
+    assert run(["replay", "--zeek", "--zeek-script", str(script), str(DEMO)]) == 1
+    error = capsys.readouterr().err
+    assert f"{DEMO}: zeek ended with code 1: " in error
+    assert f"{script}, line 1" in error
+
+
+def test_logs_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "conn.log").write_text("mine\n")
+    assert run(["replay", "--zeek", "--out", str(tmp_path), str(DEMO)]) == 1
+    assert f"{tmp_path / 'conn.log'}: already there" in capsys.readouterr().err
