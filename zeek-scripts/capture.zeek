@@ -17,9 +17,8 @@ export {
 		orig_p: port;
 		## The connection's counters after the last packet that was sampled.
 		orig_pkts: count &default=0;
-		pkts: count &default=0;
+		resp_pkts: count &default=0;
 		bytes: count &default=0;
-		size: count &default=0;
 		## When the connection's first packet came.
 		first: time;
 		## When the block's first packet came, and when the next block may begin.
@@ -27,14 +26,22 @@ export {
 		end: time;
 		## The block's samples.
 		samples: vector of count;
+		## How many samples the block may have.
+		room: count;
 		## The first eight samples, where these are not the first of one block.
 		early_samples: vector of count &optional;
 		## The first bytes of the first packets, until a record has them.
 		head: vector of string;
 		## Blocks that wait for the connection to have enough packets.
 		past: vector of Record &optional;
+		## What is no payload of a packet: the shortest IP and transport headers of the first eight.
+		headers: count &default=0xffff;
+		## What the connection carried after the last of these.
+		size: count &default=0;
 		## Whether the early record is out.
 		early: bool &default=F;
+		## Whether packets after the first eight are sampled.
+		following: bool &default=F;
 		## Where the block is full, until the next begins: what tunnels add to a packet's size.
 		overhead: int &optional;
 		## Whether the connection has ended.
@@ -50,9 +57,9 @@ export {
 	global finish: function(c: connection);
 }
 
-# Connections and samples that are held, and connections that there was no room for.
+# Connections that are held and that are followed, and those that there was no room for.
 global connections = 0;
-global held_samples = 0;
+global followed = 0;
 global unsampled_connections = 0;
 
 # With one threshold for each packet Zeek says cheapest that a packet has come.
@@ -78,6 +85,8 @@ const sampled_protocols: set[count] = { 1, 6, 17, 58 };
 
 # The IP and transport headers of TCP and UDP have at least these lengths.
 const least_headers: table[count] of count = { [6] = 40, [17] = 28 };
+
+const from_responder = 0x100000000;
 
 function is_ignored(id: conn_id): bool
 	{
@@ -106,7 +115,8 @@ function begin(c: connection)
 	++connections;
 	local now = get_current_packet_ts();
 	c$mtc = State($orig_h=c$id$orig_h, $orig_p=c$id$orig_p, $first=now, $start=now,
-	    $end=blocks ? now + block_interval : now + 36500days, $samples=vector(), $head=vector());
+	    $end=blocks ? now + block_interval : now + 36500days, $samples=vector(),
+	    $room=max_samples, $head=vector());
 	}
 
 function inverted(samples: vector of count): vector of count
@@ -114,17 +124,22 @@ function inverted(samples: vector of count): vector of count
 	local result: vector of count;
 
 	for ( _, packed in samples )
-		result += packed ^ 0x100000000;
+		result += packed ^ from_responder;
 
 	return result;
 	}
 
-# Roles have flipped: what is still held is told anew.
-function flip(c: connection, st: State)
+# If roles have flipped, what is still held is told anew.
+function check_roles(c: connection, st: State)
 	{
+	if ( c$id$orig_p == st$orig_p && c$id$orig_h == st$orig_h )
+		return;
+
+	local orig_pkts = st$orig_pkts;
 	st$orig_h = c$id$orig_h;
 	st$orig_p = c$id$orig_p;
-	st$orig_pkts = st$pkts - st$orig_pkts;
+	st$orig_pkts = st$resp_pkts;
+	st$resp_pkts = orig_pkts;
 	st$samples = inverted(st$samples);
 
 	if ( st?$early_samples )
@@ -149,14 +164,6 @@ function new_record(c: connection, kind: Kind, start: time, samples: vector of c
 	    $resp_h=c$id$resp_h, $resp_p=c$id$resp_p, $start=start, $samples=samples);
 	}
 
-function take_block(c: connection, st: State, kind: Kind): Record
-	{
-	local r = new_record(c, kind, st$start, st$samples);
-	held_samples -= |st$samples|;
-	st$samples = vector();
-	return r;
-	}
-
 function emit_early(c: connection, st: State)
 	{
 	st$early = T;
@@ -176,23 +183,25 @@ function emit_past(c: connection, st: State)
 		hook sampled(c, r);
 	}
 
-function next_block(c: connection, st: State, now: time)
+# A packet after the end of the block has come, the connection's `pkts`th.
+function next_block(c: connection, st: State, pkts: count, now: time)
 	{
-	if ( st$pkts <= head_packets && ! st$early && ! st?$early_samples )
+	if ( ! st$early && pkts <= head_packets && ! st?$early_samples )
 		st$early_samples = copy(st$samples);
 
-	local r = take_block(c, st, BLOCK);
+	local r = new_record(c, BLOCK, st$start, st$samples);
+	st$samples = vector();
+	st$room = max_samples;
 
-	if ( st$pkts >= min_packets )
+	if ( pkts >= min_packets )
 		hook sampled(c, r);
 	else if ( st?$past )
 		st$past += r;
 	else
 		st$past = vector(r);
 
-	local passed = ( now - st$first ) / block_interval;
 	st$start = now;
-	st$end = st$first + block_interval * ( floor(passed) + 1.0 );
+	st$end = st$first + block_interval * ( floor(( now - st$first ) / block_interval) + 1.0 );
 
 	if ( st$end <= now )
 		st$end = now + block_interval;
@@ -207,62 +216,81 @@ function offset(start: time, now: time): count
 	return microseconds < 0x7fffffff ? microseconds : 0x7fffffff;
 	}
 
-# What a packet of `length` bytes has added to what the connection carries. Of ICMP Zeek counts that
-# too, but it is no payload of a transport.
-function payload_of(c: connection, st: State, length: count): count
+# The size and direction of the packet that has just come, as they are in a sample.
+function take_packet(c: connection, st: State): count
 	{
-	local size = c$orig$size + c$resp$size;
-	local more = size > st$size ? size - st$size : 0;
-	st$size = size;
+	local bytes = c$orig$num_bytes_ip + c$resp$num_bytes_ip;
+	local length = bytes - st$bytes;
+	local direction = 0;
+	st$bytes = bytes;
 
-	if ( more == 0 || c$id$proto !in least_headers )
-		return 0;
-
-	local headers = least_headers[c$id$proto];
-
-	if ( length <= headers )
-		return 0;
-
-	return more < length - headers ? more : length - headers;
-	}
-
-# A packet of `length` bytes has come; the connection's counters include it.
-function add_packet(c: connection, st: State, is_orig: bool, length: count, now: time)
-	{
-	local lengths = ( length < 0xffff ? length : 0xffff ) << 16 | payload_of(c, st, length);
-
-	if ( ! is_orig )
-		lengths = lengths | 0x100000000;
-
-	st$orig_pkts = c$orig$num_pkts;
-	st$pkts = st$orig_pkts + c$resp$num_pkts;
-	st$bytes = c$orig$num_bytes_ip + c$resp$num_bytes_ip;
-
-	if ( now >= st$end )
-		next_block(c, st, now);
-
-	if ( st?$past && st$pkts >= min_packets )
-		emit_past(c, st);
-
-	if ( |st$samples| < max_samples && held_samples < max_held_samples )
+	if ( c$orig$num_pkts > st$orig_pkts )
+		st$orig_pkts = c$orig$num_pkts;
+	else
 		{
-		st$samples += lengths | offset(st$start, now) << 33;
-		++held_samples;
+		st$resp_pkts = c$resp$num_pkts;
+		direction = from_responder;
 		}
 
-	if ( st?$early_samples && ! st$early )
-		st$early_samples += lengths | offset(st$first, now) << 33;
+	return ( length < 0xffff ? length : 0xffff ) << 16 | direction;
 	}
 
-# Takes the packet that has just come.
-function next_packet(c: connection, st: State)
+# Learns from one of the first packets, `length` bytes long, what the headers of a connection take.
+function learn_headers(c: connection, st: State, length: count)
 	{
-	if ( c$id$orig_p != st$orig_p || c$id$orig_h != st$orig_h )
-		flip(c, st);
+	local size = c$orig$size + c$resp$size;
+	local payload = size > st$size ? size - st$size : 0;
+	st$size = size;
 
-	local is_orig = c$orig$num_pkts > st$orig_pkts;
-	local bytes = c$orig$num_bytes_ip + c$resp$num_bytes_ip;
-	add_packet(c, st, is_orig, bytes - st$bytes, get_current_packet_ts());
+	if ( c$id$proto !in least_headers || length < payload + least_headers[c$id$proto] )
+		return;
+
+	if ( length - payload < st$headers )
+		st$headers = length - payload;
+	}
+
+# Adds the payload to what take_packet() returns.
+function with_payload(st: State, lengths: count): count
+	{
+	local length = lengths >> 16 & 0xffff;
+	return length > st$headers ? lengths | length - st$headers : lengths;
+	}
+
+# Takes one of the first packets, the `pkts`th.
+function first_packet(c: connection, st: State, pkts: count)
+	{
+	check_roles(c, st);
+	local now = get_current_packet_ts();
+	local lengths = take_packet(c, st);
+	learn_headers(c, st, lengths >> 16 & 0xffff);
+	lengths = with_payload(st, lengths);
+
+	if ( now >= st$end )
+		next_block(c, st, pkts, now);
+
+	if ( st?$past && pkts >= min_packets )
+		emit_past(c, st);
+
+	st$samples += lengths | offset(st$start, now) << 33;
+
+	if ( st?$early_samples )
+		st$early_samples += lengths | offset(st$first, now) << 33;
+
+	if ( head_bytes > 0 )
+		st$head += get_current_packet()$data[:head_bytes];
+	}
+
+# Takes a later packet. This is what costs most.
+function later_packet(c: connection, st: State)
+	{
+	local now = get_current_packet_ts();
+	local lengths = with_payload(st, take_packet(c, st));
+
+	if ( now >= st$end )
+		next_block(c, st, head_packets, now);
+
+	if ( |st$samples| < st$room )
+		st$samples += lengths | offset(st$start, now) << 33;
 	}
 
 function outer_length(): int
@@ -275,73 +303,80 @@ function outer_length(): int
 	return header?$ip6 ? header$ip6$len + 40 : 0;
 	}
 
-# Follows a connection packet by packet, each of them asking for the next in its direction.
-function follow(c: connection)
+# Has Zeek say when the next packet comes, in either direction.
+function ask_for_next(c: connection)
 	{
 	set_current_conn_packets_threshold(c$id, c$orig$num_pkts + 1, T);
 	set_current_conn_packets_threshold(c$id, c$resp$num_pkts + 1, F);
 	}
 
-# The block is full: there is nothing to do until the packet that begins the next one. How long that
-# is the counters will not say, but what tunnels add to it now they will add to it then.
-function wait_for_block(c: connection, st: State, length: count)
+# Follows a connection past the thresholds, or waits for its next block if this one is full. The
+# counters will not say how long the packet is that begins it, but what tunnels add to the size of
+# the last packet they will add to that one's.
+function follow(c: connection, st: State)
 	{
-	st$overhead = outer_length() - length;
-	ConnThreshold::set_duration_threshold(c, st$end - c$start_time - 0.5usec);
-	}
+	if ( |st$samples| < st$room )
+		{
+		ask_for_next(c);
+		return;
+		}
 
-function is_full(st: State): bool
-	{
-	return |st$samples| >= max_samples || held_samples >= max_held_samples;
+	local last = st$samples[|st$samples| - 1];
+	st$overhead = outer_length() - ( last >> 16 & 0xffff );
+	ConnThreshold::set_duration_threshold(c, st$end - c$start_time - 0.5usec);
 	}
 
 event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 	{
-	if ( threshold == 1 )
-		begin(c);
+	if ( threshold > head_packets )
+		{
+		if ( ! c?$mtc || ! c$mtc$following || threshold > last_threshold )
+			return;
 
-	if ( ! c?$mtc || threshold > head_packets && ( ! blocks || threshold > last_threshold ) )
-		return;
-
-	local st = c$mtc;
-	local before = st$bytes;
-	next_packet(c, st);
-
-	if ( threshold <= head_packets && head_bytes > 0 )
-		st$head += get_current_packet()$data[:head_bytes];
-
-	if ( threshold == head_packets )
-		emit_early(c, st);
-
-	if ( threshold != last_threshold || ! blocks )
-		return;
-
-	if ( is_full(st) )
-		wait_for_block(c, st, st$bytes - before);
+		later_packet(c, c$mtc);
+		}
 	else
-		follow(c);
+		{
+		if ( threshold == 1 )
+			begin(c);
+
+		if ( ! c?$mtc )
+			return;
+
+		first_packet(c, c$mtc, threshold);
+
+		if ( threshold < head_packets )
+			return;
+
+		emit_early(c, c$mtc);
+		c$mtc$following = blocks && followed < max_followed;
+
+		if ( c$mtc$following )
+			++followed;
+		}
+
+	if ( threshold == last_threshold && c$mtc$following )
+		follow(c, c$mtc);
 	}
 
 event conn_packets_threshold_crossed(c: connection, threshold: count, is_orig: bool) &priority=-5
 	{
-	if ( ! c?$mtc || ! blocks )
+	if ( ! c?$mtc || ! c$mtc$following || c$mtc?$overhead )
 		return;
 
 	local st = c$mtc;
 	local pkts = c$orig$num_pkts + c$resp$num_pkts;
 
-	# Another script's threshold.
-	if ( st$pkts < last_threshold || pkts == st$pkts || st?$overhead )
+	# Otherwise it is another script's threshold.
+	if ( pkts <= last_threshold || pkts == st$orig_pkts + st$resp_pkts )
 		return;
 
-	local before = st$bytes;
-	next_packet(c, st);
+	later_packet(c, st);
 
-	if ( is_full(st) )
-		wait_for_block(c, st, st$bytes - before);
+	if ( |st$samples| < st$room )
+		set_current_conn_packets_threshold(c$id, threshold + 1, is_orig);
 	else
-		set_current_conn_packets_threshold(c$id, ( is_orig ? c$orig : c$resp )$num_pkts + 1,
-		    is_orig);
+		follow(c, st);
 	}
 
 event ConnThreshold::duration_threshold_crossed(c: connection, threshold: interval, is_orig: bool)
@@ -350,17 +385,27 @@ event ConnThreshold::duration_threshold_crossed(c: connection, threshold: interv
 		return;
 
 	local st = c$mtc;
-	local overhead = st$overhead;
+	local length = outer_length() - st$overhead;
+	local pkts = st$orig_pkts + st$resp_pkts;
 	delete st$overhead;
+	st$orig_pkts = c$orig$num_pkts;
+	st$resp_pkts = c$resp$num_pkts;
+	st$bytes = c$orig$num_bytes_ip + c$resp$num_bytes_ip;
 
-	if ( c$orig$num_pkts + c$resp$num_pkts > st$pkts )
+	if ( st$orig_pkts + st$resp_pkts > pkts && length > 0 )
 		{
-		local length = outer_length() - overhead;
-		st$end = st$start;
-		add_packet(c, st, is_orig, length > 0 ? int_to_count(length) : 0, get_current_packet_ts());
+		next_block(c, st, head_packets, get_current_packet_ts());
+		local lengths = int_to_count(length) << 16 | ( is_orig ? 0 : from_responder );
+		st$samples += with_payload(st, lengths);
 		}
 
-	follow(c);
+	ask_for_next(c);
+	}
+
+event connection_flipped(c: connection)
+	{
+	if ( c?$mtc )
+		check_roles(c, c$mtc);
 	}
 
 function finish(c: connection)
@@ -371,10 +416,14 @@ function finish(c: connection)
 	local st = c$mtc;
 	st$ended = T;
 	--connections;
-	local r = take_block(c, st, FINAL);
 
-	if ( st$pkts < min_packets && ! st$early )
+	if ( st$following )
+		--followed;
+
+	if ( ! st$early && c$orig$num_pkts + c$resp$num_pkts < min_packets )
 		return;
+
+	local r = new_record(c, FINAL, st$start, st$samples);
 
 	if ( ! st$early )
 		r$head = st$head;

@@ -49,8 +49,9 @@ export {
 	## ``zeek_mtc_unsampled_connections_total``.
 	option max_connections: count = 200000;
 
-	## How many samples may be held at a time; beyond it blocks end early.
-	option max_held_samples: count = 10000000;
+	## How many connections may be followed beyond their first eight packets at a time; each holds
+	## at most *max_samples*, of 16 bytes. Of others the final record has the first eight.
+	option max_followed: count = 20000;
 
 	## The version of the events below; others are counted and passed over.
 	const version = 1;
