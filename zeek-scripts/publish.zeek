@@ -1,0 +1,337 @@
+##! Publishes records on the cluster's bus, and answers for each of them.
+##!
+##! A stream is what one process publishes for one shard. Its sequence numbers have no gaps, and it
+##! goes no further than the sensor has granted. What waits is bounded: live, records that find the
+##! queue full are shed and counted; in a replay, packet processing waits.
+
+@load base/frameworks/notice
+@load base/frameworks/telemetry
+
+@load ./main
+
+module MTC;
+
+export {
+	redef enum Notice::Type += {
+		## The sensor of a shard has been silent for :zeek:see:`MTC::sensor_timeout`.
+		Sensor_Down,
+		## Samples were shed, because the sensor was too slow, or lost on the way to it.
+		Samples_Lost,
+	};
+
+	## Into how many shards connections are divided; each needs a sensor. The same on all nodes.
+	const shards = 1 &redef;
+
+	## The unique name of this process. Sequence numbers begin again with it.
+	const run = fmt("%s-%d", unique_id("R"), getpid());
+
+	## The name of this node; that of a process outside a cluster is "zeek".
+	const node = Cluster::is_enabled() ? Cluster::node : "zeek";
+
+	## How many records of a shard may wait for the sensor.
+	option max_queue: count = 2000;
+
+	## How often, live, exporters say where their streams stand.
+	option status_interval: interval = 5sec;
+
+	## After which silence a sensor counts as down.
+	option sensor_timeout: interval = 30sec;
+
+	## A record that was given to a stream.
+	type Pending: record {
+		r: Record;
+		c: connection;
+		## When, by the wall clock.
+		made: time;
+		## The models of which a verdict came.
+		models: set[string] &default=set();
+	};
+
+	## What becomes of a shard's records.
+	type Stream: record {
+		shard: count;
+		## Records by number, from a few before the first that is not acked.
+		pending: table[count] of Pending;
+		forgotten: count &default=0;
+		## All up to *acked* is settled, up to *sent* published, up to *last* waits for that.
+		acked: count &default=0;
+		sent: count &default=0;
+		last: count &default=0;
+		## The highest number that was ever published, and the highest that may be.
+		highest: count &default=0;
+		limit: count &default=0;
+		## Records that were given up before they had a number, and after.
+		shed: count &default=0;
+		lost: count &default=0;
+		## Of these, how many have been reported.
+		reported: count &default=0;
+		## When the sensor was heard last, by the wall clock; whether it has ever granted anything.
+		heard: time;
+		granted: bool &default=F;
+		down: bool &default=F;
+	};
+
+	## This node's streams, one for each shard; none where nothing is published.
+	global streams: vector of Stream;
+}
+
+# Whether records that find no room wait, together with the packets that come after them.
+global replaying = F;
+
+# Events from the bus that were passed over.
+global refused = 0;
+
+# Called when a stream can go on, or has to wait.
+global progress: hook(st: Stream);
+
+# The capture's link type, as in pcap files; there it is not known any more at their end.
+global link_type = 0;
+
+const kept = 256;
+const largest_window = 65536;
+
+function to_microseconds(t: time): count
+	{
+	return double_to_count(time_to_double(t) * 1000000.0);
+	}
+
+function encoded(head: vector of string): vector of string
+	{
+	local result: vector of string;
+
+	for ( _, bytes in head )
+		result += encode_base64(bytes);
+
+	return result;
+	}
+
+function publish_sample(st: Stream, seq: count)
+	{
+	local r = st$pending[seq]$r;
+	Cluster::publish(fmt("/zeek/mtc/sample/%d/", st$shard), MTC::sample, version, run, node,
+	    st$shard, seq, int_to_count(enum_to_int(r$kind)), r$uid, r$orig_h, r$orig_p, r$resp_h,
+	    r$resp_p, to_microseconds(r$start), r$samples, link_type, encoded(r$head), r$tokens);
+	}
+
+function publish_status(st: Stream)
+	{
+	Cluster::publish("/zeek/mtc/sensors/", MTC::exporter_status, version, run, node, st$shard,
+	    st$acked + 1, st$highest, st$shed);
+	}
+
+function advance(st: Stream)
+	{
+	while ( st$sent < st$limit && st$sent < st$last )
+		{
+		++st$sent;
+		publish_sample(st, st$sent);
+		}
+
+	if ( st$sent > st$highest )
+		st$highest = st$sent;
+	}
+
+function forget(st: Stream)
+	{
+	while ( st$forgotten + kept < st$acked )
+		{
+		++st$forgotten;
+		delete st$pending[st$forgotten];
+		}
+	}
+
+hook sampled(c: connection, r: Record) &priority=-10
+	{
+	if ( |streams| == 0 )
+		return;
+
+	if ( link_type == 0 )
+		link_type = int_to_count(packet_source()$link_type);
+
+	local st = streams[fnv1a32(r$uid) % shards];
+
+	if ( st$last - st$sent >= max_queue && ! replaying )
+		{
+		++st$shed;
+		return;
+		}
+
+	++st$last;
+	st$pending[st$last] = Pending($r=r, $c=c, $made=current_time());
+	advance(st);
+	hook progress(st);
+	}
+
+function is_ours(theirs: count, their_run: string, their_node: string, shard: count): bool
+	{
+	if ( theirs == version && their_run == run && their_node == node && shard < |streams| )
+		return T;
+
+	++refused;
+	return F;
+	}
+
+# A sensor has come that knows nothing of what was published before, or has missed some of it. In a
+# replay that is published again, live it is lost.
+function begin_again(st: Stream)
+	{
+	if ( replaying )
+		st$sent = st$acked;
+	else
+		{
+		st$lost += st$sent - st$acked;
+		st$acked = st$sent;
+		forget(st);
+		}
+
+	st$limit = st$sent;
+	st$heard = current_time();
+	publish_status(st);
+	}
+
+event MTC::sensor_hello(their_version: count, sensor: string, their_shards: vector of count)
+	{
+	if ( their_version != version )
+		{
+		++refused;
+		return;
+		}
+
+	local ours: set[count];
+
+	for ( _, shard in their_shards )
+		add ours[shard];
+
+	for ( _, st in streams )
+		if ( st$shard in ours )
+			begin_again(st);
+	}
+
+event MTC::grant(their_version: count, sensor: string, their_run: string, their_node: string,
+    shard: count, acked: count, window: count)
+	{
+	if ( ! is_ours(their_version, their_run, their_node, shard) )
+		return;
+
+	local st = streams[shard];
+
+	if ( acked > st$highest || window > largest_window )
+		{
+		++refused;
+		return;
+		}
+
+	st$heard = current_time();
+	st$granted = T;
+
+	if ( acked > st$acked )
+		st$acked = acked;
+
+	if ( st$acked > st$sent )
+		st$sent = st$acked;
+
+	st$limit = st$acked + window;
+	forget(st);
+	advance(st);
+	hook progress(st);
+	}
+
+event MTC::resend(their_version: count, sensor: string, their_run: string, their_node: string,
+    shard: count, first: count, last: count)
+	{
+	if ( ! is_ours(their_version, their_run, their_node, shard) )
+		return;
+
+	local st = streams[shard];
+	local seq = first > st$acked ? first : st$acked + 1;
+
+	while ( seq <= last && seq <= st$highest )
+		{
+		publish_sample(st, seq);
+		++seq;
+		}
+	}
+
+function check_sensor(st: Stream)
+	{
+	local silent = current_time() - st$heard > sensor_timeout;
+
+	if ( silent && ! st$down )
+		NOTICE([$note=Sensor_Down, $msg=fmt("the sensor of shard %d is silent", st$shard),
+		    $sub=fmt("%d samples wait, %d are on their way", st$last - st$sent,
+		    st$sent - st$acked), $identifier=cat(st$shard)]);
+
+	st$down = silent;
+	}
+
+function check_losses(st: Stream)
+	{
+	local gone = st$shed + st$lost;
+
+	if ( gone == st$reported )
+		return;
+
+	NOTICE([$note=Samples_Lost, $n=gone - st$reported, $msg=fmt(
+	    "%d samples of shard %d were not judged", gone - st$reported, st$shard),
+	    $sub=fmt("%d shed and %d lost since the start", st$shed, st$lost),
+	    $identifier=cat(node, "-", st$shard)]);
+	st$reported = gone;
+	}
+
+event heartbeat()
+	{
+	for ( _, st in streams )
+		{
+		publish_status(st);
+		check_sensor(st);
+		check_losses(st);
+		}
+
+	schedule status_interval { heartbeat() };
+	}
+
+event zeek_init()
+	{
+	local is_exporter = ! Cluster::is_enabled() || Cluster::local_node_type() == Cluster::WORKER;
+
+	if ( ! is_exporter || Cluster::backend == Cluster::CLUSTER_BACKEND_NONE )
+		return;
+
+	while ( |streams| < shards )
+		streams += Stream($shard=|streams|, $pending=table(), $heard=current_time());
+
+	Cluster::subscribe("/zeek/mtc/exporters/");
+	Cluster::subscribe(fmt("/zeek/mtc/exporter/%s/", node));
+	Cluster::subscribe(fmt("/zeek/mtc/verdict/%s/", node));
+	replaying = reading_traces() && ! reading_live_traffic();
+
+	if ( ! replaying )
+		schedule status_interval { heartbeat() };
+	}
+
+global samples_metric = Telemetry::register_counter_family([$prefix="zeek", $unit="",
+    $name="mtc_samples", $label_names=vector("shard"), $help_text="Records that were published"]);
+global shed_metric = Telemetry::register_counter_family([$prefix="zeek", $unit="",
+    $name="mtc_shed", $label_names=vector("shard"), $help_text="Records that found no room"]);
+global lost_metric = Telemetry::register_counter_family([$prefix="zeek", $unit="",
+    $name="mtc_lost", $label_names=vector("shard"),
+    $help_text="Records that were published when no sensor took them"]);
+global inflight_metric = Telemetry::register_gauge_family([$prefix="zeek", $unit="",
+    $name="mtc_inflight", $label_names=vector("shard"),
+    $help_text="Records that are published and not settled"]);
+global refused_metric = Telemetry::register_counter_family([$prefix="zeek", $unit="",
+    $name="mtc_refused_events", $help_text="Events from the bus that made no sense"]);
+
+hook Telemetry::sync()
+	{
+	for ( _, st in streams )
+		{
+		local labels = vector(cat(st$shard));
+		Telemetry::counter_family_set(samples_metric, labels, st$highest);
+		Telemetry::counter_family_set(shed_metric, labels, st$shed);
+		Telemetry::counter_family_set(lost_metric, labels, st$lost);
+		Telemetry::gauge_family_set(inflight_metric, labels, st$sent - st$acked);
+		}
+
+	Telemetry::counter_family_set(refused_metric, vector(), refused);
+	}

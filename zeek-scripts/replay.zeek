@@ -1,0 +1,164 @@
+##! Makes ``zeek -r`` lossless: packets wait for the sensor, and Zeek ends when every record has
+##! been judged.
+##!
+##! Packet processing is suspended until each shard has a sensor, and whenever too many records
+##! wait. While it is, and after the end of the capture, Zeek's timers stand still: it is for the
+##! process that started Zeek to end it if nothing happens.
+
+@load ./main
+@load ./capture
+@load ./publish
+
+module MTC;
+
+# Connections that owe a final record; at the end of the capture, in an order, and the next of them.
+global open_flows: table[string] of connection;
+global last_flows: vector of connection;
+global next_flow = 0;
+
+global suspended = F;
+global at_end = F;
+global flushing = F;
+
+# Streams whose sensor was told that they have ended, and those that it has settled since.
+global announced: set[count];
+global settled: set[count];
+
+function suspend()
+	{
+	suspended = T;
+	suspend_processing();
+	}
+
+function most_waiting(): count
+	{
+	local most = 0;
+
+	for ( _, st in streams )
+		if ( st$last - st$sent > most )
+			most = st$last - st$sent;
+
+	return most;
+	}
+
+function can_continue(): bool
+	{
+	for ( _, st in streams )
+		if ( ! st$granted )
+			return F;
+
+	return most_waiting() <= max_queue / 2;
+	}
+
+function announce(st: Stream)
+	{
+	add announced[st$shard];
+	Cluster::publish("/zeek/mtc/sensors/", MTC::exporter_drained, version, run, node, st$shard,
+	    st$last);
+	}
+
+# Ends connections as far as there is room for their records.
+function flush_flows()
+	{
+	flushing = T;
+
+	while ( next_flow < |last_flows| && most_waiting() < max_queue )
+		{
+		finish(last_flows[next_flow]);
+		++next_flow;
+		}
+
+	flushing = F;
+	}
+
+function all_sent(): bool
+	{
+	return next_flow == |last_flows| && most_waiting() == 0;
+	}
+
+hook progress(st: Stream)
+	{
+	if ( ! replaying || flushing )
+		return;
+
+	if ( at_end )
+		flush_flows();
+	else if ( ! suspended && st$last - st$sent >= max_queue )
+		suspend();
+	else if ( suspended && can_continue() )
+		{
+		suspended = F;
+		continue_processing();
+		}
+	}
+
+event MTC::grant(their_version: count, sensor: string, their_run: string, their_node: string,
+    shard: count, acked: count, window: count) &priority=-5
+	{
+	if ( ! at_end || their_run != run || shard >= |streams| || ! all_sent() )
+		return;
+
+	local st = streams[shard];
+
+	if ( shard in announced && st$acked == st$last )
+		add settled[shard];
+	else
+		announce(st);
+
+	if ( |settled| == |streams| )
+		terminate();
+	}
+
+event Pcap::file_done(path: string)
+	{
+	if ( ! replaying || at_end )
+		return;
+
+	at_end = T;
+
+	for ( _, c in open_flows )
+		last_flows += c;
+
+	flush_flows();
+
+	if ( ! all_sent() )
+		return;
+
+	for ( _, st in streams )
+		announce(st);
+	}
+
+event conn_generic_packet_threshold_crossed(c: connection, threshold: count) &priority=-5
+	{
+	if ( threshold == min_packets && replaying && c?$mtc )
+		open_flows[c$uid] = c;
+	}
+
+event connection_state_remove(c: connection)
+	{
+	if ( replaying )
+		delete open_flows[c$uid];
+	}
+
+# After publish.zeek has found out whether this is a replay.
+event zeek_init() &priority=-5
+	{
+	if ( replaying )
+		suspend();
+	}
+
+@ifdef ( Cluster::Backend::ZeroMQ::unsubscription )
+event Cluster::Backend::ZeroMQ::unsubscription(topic: string)
+	{
+	if ( ! replaying || zeek_is_terminating() )
+		return;
+
+	for ( _, st in streams )
+		if ( st$granted && topic == fmt("/zeek/mtc/sample/%d/", st$shard) )
+			{
+			Reporter::error(fmt("the sensor of shard %d has gone: %d samples are not judged",
+			    st$shard, st$last - st$acked));
+			terminate();
+			}
+	}
+@endif

@@ -1,0 +1,177 @@
+##! Takes verdicts in: mtc.log, notices, and a hook for other scripts.
+
+@load base/frameworks/notice
+
+@load ./main
+@load ./capture
+@load ./publish
+
+module MTC;
+
+export {
+	redef enum Log::ID += { LOG };
+
+	redef enum Notice::Type += {
+		## A model takes a connection for malicious.
+		Malicious_Flow,
+		## A model takes a connection for none of what it knows.
+		Unknown_Traffic,
+	};
+
+	## Whether :zeek:see:`MTC::Unknown_Traffic` is raised.
+	option notice_unknown: bool = F;
+
+	## A verdict: one model's opinion on one record.
+	type Verdict: record {
+		## When the verdict came.
+		ts: time &log;
+		uid: string &log;
+		id: conn_id &log;
+		proto: transport_proto &log;
+		model: string &log;
+		## What the model asserts, or "unknown".
+		label: string &log;
+		## Between 0 and 1: of a malicious verdict the probability that the connection is
+		## malicious, of others that of the likeliest label.
+		score: double &log;
+		malicious: bool &log;
+		unknown: bool &log;
+		## Why the record was made: "early", "block" or "final".
+		kind: string &log;
+		## How many packets were judged.
+		packets: count &log;
+		## How long it took from the record to the verdict, by the wall clock.
+		latency: interval &log;
+		## What the model bases this on.
+		detail: string &log &optional;
+		sensor: string;
+		## The connection; it may have ended.
+		c: connection;
+		## When the record's first packet came, and the time from there to its last.
+		start: time;
+		span: interval;
+	};
+
+	## Called with each verdict before it is logged. Handlers may amend it; break to discard it.
+	global policy: hook(v: Verdict);
+
+	## Generated for each verdict that is logged.
+	global log_mtc: event(v: Verdict);
+
+	## A default logging policy hook for the stream.
+	global log_policy: Log::PolicyHook;
+}
+
+# Verdicts on records that are no longer known, or that had one from the model.
+global stale_verdicts = 0;
+
+const kinds: table[Kind] of string = {
+	[EARLY] = "early",
+	[BLOCK] = "block",
+	[FINAL] = "final",
+};
+
+const malicious_flag = 1;
+const unknown_flag = 2;
+
+function span_of(samples: vector of count): interval
+	{
+	return |samples| > 0 ? ( samples[|samples| - 1] >> 33 ) * 1usec : 0sec;
+	}
+
+function new_verdict(p: Pending, sensor: string, model: string, label: string, score: double,
+    flags: count, detail: string): Verdict
+	{
+	local r = p$r;
+	local id = conn_id($orig_h=r$orig_h, $orig_p=r$orig_p, $resp_h=r$resp_h, $resp_p=r$resp_p);
+	return Verdict($ts=network_time(), $uid=r$uid, $id=id,
+	    $proto=get_port_transport_proto(r$orig_p), $model=model, $label=label, $score=score,
+	    $malicious=flags & malicious_flag != 0, $unknown=flags & unknown_flag != 0,
+	    $kind=kinds[r$kind], $packets=|r$samples|, $latency=current_time() - p$made,
+	    $detail=detail, $sensor=sensor, $c=p$c, $start=r$start, $span=span_of(r$samples));
+	}
+
+function new_notice(v: Verdict, note: Notice::Type, msg: string): Notice::Info
+	{
+	local n = Notice::Info($note=note, $msg=msg, $sub=fmt("%s record, %d packets in %.3f s: %s",
+	    v$kind, v$packets, interval_to_double(v$span), v$detail), $src=v$id$orig_h,
+	    $dst=v$id$resp_h, $p=v$id$resp_p, $uid=v$uid, $id=v$id,
+	    $identifier=cat(v$id$orig_h, "-", v$id$resp_h, "-", v$id$resp_p, "-", v$label));
+
+	if ( ! v$c$mtc$ended )
+		n$conn = v$c;
+
+	return n;
+	}
+
+function raise_notices(v: Verdict)
+	{
+	local who = fmt("%s talks to %s port %s", v$id$orig_h, v$id$resp_h, v$id$resp_p);
+
+	if ( v$malicious )
+		NOTICE(new_notice(v, Malicious_Flow, fmt(
+		    "%s like %s: model %s gives malicious traffic a probability of %.3f", who, v$label,
+		    v$model, v$score)));
+	else if ( v$unknown && notice_unknown )
+		NOTICE(new_notice(v, Unknown_Traffic, fmt(
+		    "%s like nothing that model %s knows: its best guess has a probability of %.3f",
+		    who, v$model, v$score)));
+	}
+
+# Whether a verdict is on a record that this node has given out, and the first from its model.
+function is_expected(st: Stream, seq: count, uid: string, kind: count, model: string): bool
+	{
+	if ( seq !in st$pending || seq > st$highest )
+		return F;
+
+	local p = st$pending[seq];
+
+	if ( p$r$uid != uid || int_to_count(enum_to_int(p$r$kind)) != kind || model in p$models )
+		return F;
+
+	add p$models[model];
+	return T;
+	}
+
+event MTC::verdict(their_version: count, sensor: string, their_run: string, their_node: string,
+    shard: count, seq: count, uid: string, orig_h: addr, orig_p: port, resp_h: addr, resp_p: port,
+    start_us: count, kind: count, model: string, label: string, score: double, flags: count,
+    detail: string)
+	{
+	if ( ! is_ours(their_version, their_run, their_node, shard) )
+		return;
+
+	if ( ! ( score >= 0.0 && score <= 1.0 ) || model == "" || label == "" )
+		{
+		++refused;
+		return;
+		}
+
+	if ( ! is_expected(streams[shard], seq, uid, kind, model) )
+		{
+		++stale_verdicts;
+		return;
+		}
+
+	local v = new_verdict(streams[shard]$pending[seq], sensor, model, label, score, flags, detail);
+
+	if ( ! hook policy(v) )
+		return;
+
+	Log::write(LOG, v);
+	raise_notices(v);
+	}
+
+event zeek_init() &priority=5
+	{
+	Log::create_stream(LOG, [$columns=Verdict, $ev=log_mtc, $path="mtc", $policy=log_policy]);
+	}
+
+global stale_metric = Telemetry::register_counter_family([$prefix="zeek", $unit="",
+    $name="mtc_stale_verdicts",
+    $help_text="Verdicts on records that are no longer known or had one from the model"]);
+
+hook Telemetry::sync()
+	{
+	Telemetry::counter_family_set(stale_metric, vector(), stale_verdicts);
+	}
