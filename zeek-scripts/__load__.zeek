@@ -2,6 +2,7 @@
 
 @load ./main
 @load ./capture
+@load ./tls
 @load ./publish
 @load ./verdict
 @load ./conn-log

@@ -156,8 +156,8 @@ event Cluster::Backend::ZeroMQ::unsubscription(topic: string)
 	for ( _, st in streams )
 		if ( st$granted && topic == fmt("/zeek/mtc/sample/%d/", st$shard) )
 			{
-			Reporter::error(fmt("the sensor of shard %d has gone: %d samples are not judged",
-			    st$shard, st$last - st$acked));
+			Reporter::error(fmt("the sensor of shard %d has gone after sample %d of %d",
+			    st$shard, st$acked, st$last));
 			terminate();
 			}
 	}

@@ -77,7 +77,8 @@ class Bus:
     def receive(self, wait_s: float) -> tuple[list[str], list[bytes]]:
         """Return subscriptions and payloads that have come."""
         ready = dict(self.poller.poll(int(wait_s * 1000)))
-        subscriptions, payloads = [], []
+        subscriptions: list[str] = []
+        payloads: list[bytes] = []
         while self.sender in ready and self.sender.poll(0):
             message = self.sender.recv()
             if message[:1] == b"\x01":
