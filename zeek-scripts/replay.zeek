@@ -130,7 +130,7 @@ event Pcap::file_done(path: string)
 
 event conn_generic_packet_threshold_crossed(c: connection, threshold: count) &priority=-5
 	{
-	if ( threshold == min_packets && replaying && c?$mtc )
+	if ( replaying && c?$mtc && ( threshold == min_packets || threshold == head_packets ) )
 		open_flows[c$uid] = c;
 	}
 
