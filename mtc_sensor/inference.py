@@ -69,7 +69,7 @@ class Model:
             return self._forward(self._matrices(batch, spec))
         index = flowpic_indices(batch, spec)
         probabilities = self._forward(self._pictures(index, spec))
-        return _mean_by_row(probabilities, index.rows, len(batch))
+        return mean_by_row(probabilities, index.rows, len(batch))
 
     def _forward(self, inputs: Iterable[Tensor]) -> NDArray[np.float32]:
         parts = [np.empty((0, len(self.policy.labels)), np.float32)]
@@ -150,9 +150,10 @@ def _chunks(count: int, shape: tuple[int, ...]) -> Iterator[slice]:
         yield slice(start, min(start + size, count))
 
 
-def _mean_by_row(
-    values: NDArray[np.float32], rows: NDArray[np.int64], count: int
+def mean_by_row(
+    values: NDArray[np.floating], rows: NDArray[np.int64], count: int
 ) -> NDArray[np.float32]:
+    """Return (count, labels): the mean of the pictures' values per record, NaN without any."""
     total = np.zeros((count, values.shape[1]))
     np.add.at(total, rows, values)
     with np.errstate(invalid="ignore"):

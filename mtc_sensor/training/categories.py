@@ -16,7 +16,7 @@ SETS = ("iscx-joy", "ucdavis-quic", "benign")
 LABELS = ("file", "messaging", "other", "streaming", "voip", "web")
 MIN_PACKETS = 10
 """Fewest packets of a record that says anything about its category."""
-SPEC = FlowPicSpec(resolution=32, window_s=60.0, direction=True, size="payload", max_size=1500)
+SPEC = FlowPicSpec(resolution=32, window_s=15.0, direction=True, size="payload", max_size=1500)
 
 _JOY = {
     "aim_chat": "messaging",

@@ -17,7 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mtc_sensor.capture.flows import FlowSettings
 from mtc_sensor.features.flowpic import flowpics
+from mtc_sensor.flow import FlowBatch
+from mtc_sensor.inference import mean_by_row
 from mtc_sensor.models.bundle import save_bundle
 from mtc_sensor.models.networks import build_network
 from mtc_sensor.training import evaluate
@@ -32,8 +35,10 @@ NETWORK = "flowpic-mini"
 RECIPE = Recipe(epochs=12, smoothing=0.05)
 VARIANTS = 8
 """Augmented pictures of every record, beside its own."""
+MIN_SEEN = 5
+"""Fewest packets of a picture to train on; a record's later windows may hold one or two."""
 ASSERTED_RIGHT = 0.9
-"""Share of asserted categories that shall be right on validation."""
+"""Share of asserted categories that shall be right on the validation files."""
 
 Pictures = NDArray[np.int16]
 Labels = NDArray[np.int64]
@@ -44,15 +49,17 @@ Scores = dict[str, float]
 def train_bundle(data: Path, out: Path, baselines: bool = False) -> None:
     """Train, calibrate, measure, and write the bundle."""
     task = read_task(data)
-    task = task.take(np.unique(flowpics(task.flows, SPEC).rows))
-    pictures = draw(task)
-    train, val = split(task, pictures)
+    task, whole = whole_pictures(task)
+    train, val = split(task, whole)
     labels = task.label[val]
     if baselines:
-        _compare(pictures[train], task.label[train], pictures[val], labels)
-    logits = logits_of(network := train_network(task.take(train)), pictures[val])
-    temperature = evaluate.fit_temperature(logits, labels)
-    probabilities = evaluate.softmax(logits, temperature)
+        _compare(whole[train], task.label[train], whole[val], labels)
+    network = train_network(task.take(train))
+    pictures, rows = draw(task.take(val).flows)
+    logits = logits_of(network, pictures)
+    temperature = evaluate.fit_temperature(logits, labels[rows])
+    each = evaluate.softmax(logits, temperature)
+    probabilities = mean_by_row(each, rows, len(val)).astype(np.float64)
     unknown_below = sure_enough(probabilities, labels, task.of(lambda s: s.set)[val])
     scores = validation_scores(task, val, probabilities, unknown_below)
     scores |= {"train-records": len(train), "val-records": len(val)}
@@ -60,12 +67,20 @@ def train_bundle(data: Path, out: Path, baselines: bool = False) -> None:
     save_bundle(out, config, network, _reference(), card("flowpic", scores))
 
 
-def draw(task: Labelled) -> Pictures:
-    """Return the (n, 2, 32, 32) pictures of records that each give exactly one."""
-    pictures = flowpics(task.flows, SPEC)
-    if not np.array_equal(pictures.rows, np.arange(len(task.flows))):
-        raise ValueError("every record has to give one picture: the window is as long as a block")
-    return pictures.images.astype(np.int16)
+def draw(flows: FlowBatch) -> tuple[Pictures, Rows]:
+    """Return all pictures of the records, and the record that each shows."""
+    pictures = flowpics(flows, SPEC)
+    return pictures.images.astype(np.int16), pictures.rows
+
+
+def whole_pictures(task: Labelled) -> tuple[Labelled, Pictures]:
+    """Return the records that give a picture of their whole block, and these (n, 2, 32, 32).
+
+    They tell duplicates, and are what the baselines see.
+    """
+    block = SPEC.model_copy(update={"window_s": FlowSettings().block_s})
+    pictures = flowpics(task.flows, block)
+    return task.take(pictures.rows), pictures.images.astype(np.int16)
 
 
 def split(task: Labelled, pictures: Pictures) -> tuple[Rows, Rows]:
@@ -77,17 +92,16 @@ def split(task: Labelled, pictures: Pictures) -> tuple[Rows, Rows]:
 
 
 def train_network(task: Labelled) -> nn.Module:
-    """Fit the network on the records and `VARIANTS` augmentations of each."""
+    """Fit the network on the records' pictures and on `VARIANTS` augmentations of them."""
     rng = np.random.default_rng(RECIPE.seed)
-    pictures, rows = [draw(task)], [np.arange(len(task.flows))]
-    for _ in range(VARIANTS):
-        varied = flowpics(augment_flows(task.flows, MIN_PACKETS, rng), SPEC)
-        pictures.append(varied.images.astype(np.int16))
-        rows.append(varied.rows)
-    row = np.concatenate(rows)
+    varied = (augment_flows(task.flows, MIN_PACKETS, rng) for _ in range(VARIANTS))
+    drawn = [draw(flows) for flows in (task.flows, *varied)]
+    pictures, row = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+    seen = pictures.sum(axis=(1, 2, 3)) >= MIN_SEEN
+    pictures, row = pictures[seen], row[seen]
     make = partial(build_network, NETWORK, SPEC.shape, len(LABELS), {})
     weights = balanced(task.label[row], task.of(lambda source: source.path)[row])
-    return fit(make, np.concatenate(pictures), task.label[row], weights, RECIPE)[0]
+    return fit(make, pictures, task.label[row], weights, RECIPE)[0]
 
 
 def sure_enough(
@@ -98,11 +112,10 @@ def sure_enough(
     Every data set counts the same, however many records it has.
     """
     _, which, sizes = np.unique(sets, return_inverse=True, return_counts=True)
-    best = probabilities.max(1)
+    best, right = probabilities.max(1), probabilities.argmax(1) == labels
     order = np.argsort(-best)
     weights = 1 / sizes[which][order]
-    right = (probabilities.argmax(1) == labels)[order]
-    enough = np.cumsum(right * weights) / np.cumsum(weights) >= ASSERTED_RIGHT
+    enough = np.cumsum(right[order] * weights) / np.cumsum(weights) >= ASSERTED_RIGHT
     return round(float(best[order][np.flatnonzero(enough)[-1]]), 4)
 
 
@@ -136,7 +149,7 @@ def _compare(train: Pictures, labels: Labels, val: Pictures, val_labels: Labels)
 
 
 def _share(hits: NDArray[np.bool_]) -> float:
-    return round(float(hits.mean()), 4)
+    return round(float(hits.mean()), 4) if len(hits) else 0.0
 
 
 def _reference() -> torch.Tensor:
