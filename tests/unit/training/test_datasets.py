@@ -7,8 +7,10 @@ import pytest
 
 from mtc_sensor.errors import CaptureError
 from mtc_sensor.flow import FlowBatch, unpack_samples
+from mtc_sensor.models.bundle import CARD, find_bundles, load_bundle
 from mtc_sensor.training import categories, malware
 from mtc_sensor.training.augment_flows import augment_flows
+from mtc_sensor.training.cards import card
 from mtc_sensor.training.datasets import Source, first_of_each, labelled, read_manifest, read_pcap
 from mtc_sensor.training.times_sizes import Packets, read_joy, read_ucdavis, records
 
@@ -162,3 +164,15 @@ def test_attacks_are_not_malware() -> None:
 )
 def test_categories(where: Source, label: str | None) -> None:
     assert categories.label_of(where) == label
+
+
+@pytest.mark.parametrize("name", ["byte-cnn", "flowpic"])
+def test_the_shipped_card_is_its_template_with_the_bundles_figures(name: str) -> None:
+    bundle = find_bundles()[name]
+    scores = load_bundle(bundle).config.scores
+    assert (bundle / CARD).read_text() == card(name, scores)
+
+
+def test_a_card_needs_every_figure() -> None:
+    with pytest.raises(KeyError):
+        card("byte-cnn", {"auroc": 1.0})
