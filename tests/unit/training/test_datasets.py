@@ -159,7 +159,8 @@ def test_attacks_are_not_malware() -> None:
         (source("iscx-joy", label="novpn_hangouts_audio"), "voip"),
         (source("ucdavis-quic", "ucdavis-quic/Youtube.val.npz"), "streaming"),
         (source("benign", family="zoom"), "voip"),
-        (source("benign", family="dns"), None),
+        (source("benign", family="dns"), "other"),
+        (source("benign", family="something-else"), None),
     ],
 )
 def test_categories(where: Source, label: str | None) -> None:
