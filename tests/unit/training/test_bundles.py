@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from mtc_sensor.flow import FlowBatch
-from mtc_sensor.training import byte_cnn, flowpic, malware
+from mtc_sensor.training import byte_cnn, categories, flowpic, malware
 from mtc_sensor.training.datasets import Labelled, Source
 
 
@@ -53,4 +53,4 @@ def test_a_bound_weighs_sets_the_same() -> None:
 
 def test_references_hold_no_traffic() -> None:
     assert byte_cnn._reference().shape == (16, 8, 80)
-    assert flowpic._reference().shape == (16, *flowpic.SPEC.shape)
+    assert flowpic._reference().shape == (16, *categories.SPEC.shape)
