@@ -66,7 +66,6 @@ def load_bindings() -> ModuleType:
         if not hasattr(module, "Endpoint"):
             raise ImportError(f"{module.__file__} is not Zeek's")
     except ImportError as fault:
-        sys.path.remove(folder)
         sys.modules.pop("broker", None)
         raise TransportError(
             f"transport.broker: {folder}: no Broker bindings for this Python ({fault}): {_INSTEAD}"
