@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,15 @@ SAMPLE = ROOT / "samples" / "demo.pcap"
 # The first call of a compiled function takes seconds, and machines are shared.
 settings.register_profile("mtc", deadline=None)
 settings.load_profile("mtc")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Keep what the markers say: no Zeek, no test of it; no long test unless asked for."""
+    if item.get_closest_marker("zeek") and shutil.which("zeek") is None:
+        required = os.environ.get("MTC_REQUIRE_ZEEK") == "1"
+        (pytest.fail if required else pytest.skip)("no zeek on the PATH")
+    if item.get_closest_marker("long") and os.environ.get("MTC_LONG") != "1":
+        pytest.skip("takes minutes; runs with MTC_LONG=1")
 
 
 @pytest.fixture(scope="session")

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from pathlib import Path
 
 import pytest
 
-from mtc_sensor import zeek
 from mtc_sensor.cli import run
 
 DEMO = Path(__file__).parents[2] / "samples" / "demo.pcap"
 
 pytestmark = pytest.mark.zeek
-
-
-@pytest.fixture(autouse=True)
-def _zeek() -> None:
-    if shutil.which("zeek") is None and not os.environ.get("MTC_REQUIRE_ZEEK"):
-        pytest.skip("no zeek on the PATH")
-    if not (zeek.scripts() / "__load__.zeek").is_file():
-        pytest.skip(f"{zeek.scripts()} is not complete")
 
 
 @pytest.mark.parametrize("transport", ["zeromq", "websocket", "broker"])
