@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -128,6 +129,10 @@ class FlowBatch:
     """(k,) where in the head row the transport header begins; 0 where there is none."""
     head_offsets: NDArray[np.int64]
     """(n + 1,) where each row's heads begin; a record without heads has none."""
+    tokens: NDArray[np.uint8]
+    """(t,) printable ASCII: words that describe the connection, separated by spaces."""
+    token_offsets: NDArray[np.int64]
+    """(n + 1,) where each row's tokens begin."""
 
     def __len__(self) -> int:
         return len(self.uid)
@@ -150,6 +155,8 @@ class FlowBatch:
             head_len=np.empty(0, np.uint16),
             head_l4=np.empty(0, np.uint16),
             head_offsets=np.zeros(1, np.int64),
+            tokens=np.empty(0, np.uint8),
+            token_offsets=np.zeros(1, np.int64),
         )
 
     @classmethod
@@ -172,6 +179,7 @@ class FlowBatch:
         index = np.flatnonzero(index) if index.dtype == np.bool_ else index.astype(np.int64)
         samples, sample_offsets = take_ragged(self.sample_offsets, index)
         heads, head_offsets = take_ragged(self.head_offsets, index)
+        tokens, token_offsets = take_ragged(self.token_offsets, index)
         return FlowBatch(
             **{name: getattr(self, name)[index] for name in _ROW_COLUMNS},
             samples=self.samples[samples],
@@ -180,6 +188,22 @@ class FlowBatch:
             head_len=self.head_len[heads],
             head_l4=self.head_l4[heads],
             head_offsets=head_offsets,
+            tokens=self.tokens[tokens],
+            token_offsets=token_offsets,
+        )
+
+    def documents(self) -> list[str]:
+        """Return the n token documents."""
+        raw, ends = self.tokens.tobytes(), self.token_offsets.tolist()
+        return [raw[begin:end].decode("ascii", "replace") for begin, end in pairwise(ends)]
+
+    def with_documents(self, documents: Sequence[str]) -> FlowBatch:
+        """Return the batch with n other token documents; what is not ASCII becomes ``?``."""
+        raw = [document.encode("ascii", "replace") for document in documents]
+        return replace(
+            self,
+            tokens=np.frombuffer(b"".join(raw), np.uint8),
+            token_offsets=np.cumsum([0, *map(len, raw)], dtype=np.int64),
         )
 
     @property

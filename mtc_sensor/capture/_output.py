@@ -105,6 +105,8 @@ def flow_batch(output: Output) -> FlowBatch:
         head_len=output.heads["length"][:heads].copy(),
         head_l4=output.heads["l4"][:heads].copy(),
         head_offsets=_offsets(row["heads"]),
+        tokens=np.empty(0, np.uint8),
+        token_offsets=np.zeros(rows + 1, np.int64),
     )
 
 

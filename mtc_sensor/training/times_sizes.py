@@ -105,4 +105,6 @@ def _batch(samples: NDArray[np.uint64], sizes: NDArray[np.int64]) -> FlowBatch:
         head_len=np.empty(0, np.uint16),
         head_l4=np.empty(0, np.uint16),
         head_offsets=np.zeros(count + 1, np.int64),
+        tokens=np.empty(0, np.uint8),
+        token_offsets=np.zeros(count + 1, np.int64),
     )

@@ -55,7 +55,7 @@ def to_flow_batch(samples: Sequence[Sample], head_bytes: int = HEAD_BYTES) -> Fl
         Each packet head has a row; one in which the connection's 5-tuple is not found has a length
         of 0. Payload lengths of packets whose heads are there are those of their IP headers.
     """
-    batch = _without_heads(samples, head_bytes)
+    batch = _without_heads(samples, head_bytes).with_documents([s.tokens for s in samples])
     head_offsets = _offsets([len(sample.head) for sample in samples])
     owner = np.repeat(np.arange(len(samples)), np.diff(head_offsets))
     heads = [head for sample in samples for head in sample.head]
@@ -81,6 +81,7 @@ def _without_heads(samples: Sequence[Sample], head_bytes: int) -> FlowBatch:
         samples=np.concatenate([np.empty(0, np.uint64), *(sample.samples for sample in samples)]),
         sample_offsets=_offsets([len(sample.samples) for sample in samples]),
         head_offsets=np.zeros(len(samples) + 1, np.int64),
+        token_offsets=np.zeros(len(samples) + 1, np.int64),
     )
 
 

@@ -46,6 +46,8 @@ def batch(packets: list[int], heads: list[int]) -> FlowBatch:
         head_len=np.arange(k, dtype=np.uint16),
         head_l4=np.arange(k, dtype=np.uint16) + 20,
         head_offsets=np.append(0, np.cumsum(heads)).astype(np.int64),
+        tokens=np.frombuffer(b"".join(b"word:%d " % i for i in range(n)), np.uint8),
+        token_offsets=np.arange(n + 1) * 7,
     )
 
 
@@ -122,3 +124,9 @@ def test_take_ragged_agrees_with_slices(lengths: list[int], draw: st.DataObject)
     expected = [p for row in rows for p in range(offsets[row], offsets[row + 1])]
     assert positions.tolist() == expected
     assert np.diff(taken).tolist() == [lengths[row] for row in rows]
+
+
+def test_token_documents_are_text() -> None:
+    flows = batch([1, 1, 1], [0, 0, 0]).with_documents(["tls:303 cipher:1301", "", "caf\u00e9"])
+    assert flows.documents() == ["tls:303 cipher:1301", "", "caf?"]
+    assert flows.take([2, 0]).documents() == ["caf?", "tls:303 cipher:1301"]

@@ -42,6 +42,8 @@ def records(count: int = 40, seed: int = 1) -> FlowBatch:
         head_len=np.full(head_total, 80, np.uint16),
         head_l4=np.full(head_total, 20, np.uint16),
         head_offsets=np.concatenate(([0], np.cumsum(heads))),
+        tokens=np.empty(0, np.uint8),
+        token_offsets=np.zeros(count + 1, np.int64),
     )  # fmt: skip
 
 

@@ -37,6 +37,8 @@ def records(n: int) -> FlowBatch:
         head_len=np.empty(0, np.uint16),
         head_l4=np.empty(0, np.uint16),
         head_offsets=np.zeros(n + 1, np.int64),
+        tokens=np.empty(0, np.uint8),
+        token_offsets=np.zeros(n + 1, np.int64),
     )
 
 

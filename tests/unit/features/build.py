@@ -43,6 +43,8 @@ def batch_of(
         head_len=np.array([min(len(head.data), width) for head in flat], np.uint16),
         head_l4=np.array([head.l4 for head in flat], np.uint16),
         head_offsets=_offsets([len(row) for row in rows]),
+        tokens=np.empty(0, np.uint8),
+        token_offsets=np.zeros(len(rows) + 1, np.int64),
     )
 
 

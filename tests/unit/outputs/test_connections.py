@@ -30,6 +30,8 @@ def record(
         head_len=np.empty(0, np.uint16),
         head_l4=np.empty(0, np.uint16),
         head_offsets=np.zeros(2, np.int64),
+        tokens=np.empty(0, np.uint8),
+        token_offsets=np.zeros(2, np.int64),
     )
 
 
