@@ -54,6 +54,7 @@ from mtc_sensor.capture._packets import LATEST_US, Packets, columns, no_packets
 from mtc_sensor.capture._roles import server_port_table
 from mtc_sensor.capture._table import CONNECTIONS, SETTINGS, STATE, new_table
 from mtc_sensor.capture.packets import DecodedBatch, PacketBatch
+from mtc_sensor.capture.words import WordTable
 from mtc_sensor.flow import FlowBatch
 
 _EVICTED_SHARE = 16
@@ -77,6 +78,8 @@ class FlowSettings:
     """Packets of an early record."""
     head_bytes: int = 80
     """Bytes kept of each of them, from the IP header on; 0 for none."""
+    tokens: bool = False
+    """Whether records have token documents; looking for TLS hellos costs time."""
     early_idle_s: float = 0.0
     """Idle time after which an early record may have fewer packets; 0 for never."""
     max_flows: int = 500_000
@@ -141,6 +144,7 @@ class FlowTable:
             self._settings.head_packets,
             self._settings.head_bytes,
         )
+        self._words = WordTable() if self._settings.tokens else None
         self._now = 0
         self._evicted = 0
         self._records: list[FlowBatch] = []
@@ -149,6 +153,8 @@ class FlowTable:
         """Take in a batch of packets; return the records that became due."""
         times = np.maximum.accumulate(np.clip(packets.ts_us, self._now, LATEST_US))
         rows = columns(packets, decoded, times)
+        if self._words:
+            self._words.collect(packets, decoded)
         self._now = max(self._now, int(times[-1]) if len(times) else 0)
         return self._run(rows, self._now)
 
@@ -191,8 +197,9 @@ class FlowTable:
             self._collect()
             while (state["used"] > state["limit"]).any():
                 self._evict()
-        records, self._records = self._records, []
-        return FlowBatch.concat(records or [FlowBatch.empty(self._settings.head_bytes)])
+        parts, self._records = self._records, []
+        records = FlowBatch.concat(parts or [FlowBatch.empty(self._settings.head_bytes)])
+        return self._words.describe(records) if self._words else records
 
     def _collect(self) -> None:
         """Move what the kernel has written out of its way."""
