@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from mtc_sensor.features.flowpic import FlowPicIndex, flowpic_indices
 from mtc_sensor.features.spec import ByteMatrixSpec, FlowPicSpec
 from mtc_sensor.flow import FlowBatch, Kind
 from mtc_sensor.models.bundle import Bundle, bundle_path, load_bundle
+from mtc_sensor.models.novelty import calibrated
 from mtc_sensor.verdict import Verdicts, judge
 
 BATCH_VALUES = 1 << 19
@@ -23,6 +25,15 @@ BATCH_VALUES = 1 << 19
 
 Activations need a hundred times as much; larger batches were not faster on a CPU.
 """
+
+
+class Outputs(NamedTuple):
+    """What a model computes of ``n`` records; NaN in a row that gives no input."""
+
+    probabilities: NDArray[np.float32]
+    """(n, labels) calibrated."""
+    novelty: NDArray[np.float32] | None
+    """(n,) distance in [0, 2] from what the model was trained on; None if it cannot say."""
 
 
 class Model:
@@ -44,7 +55,7 @@ class Model:
     def __init__(self, bundle: Bundle, device: str = "auto") -> None:
         self.bundle = bundle
         self.device = _device(device)
-        bundle.network.to(self.device)
+        bundle.to(self.device)
 
         self.name = bundle.config.name
         self.policy = bundle.config.verdict_policy()
@@ -59,29 +70,58 @@ class Model:
         return np.flatnonzero(judged)
 
     def predict(self, batch: FlowBatch) -> NDArray[np.float32]:
-        """Return (n, labels) calibrated probabilities of every record of `batch`.
+        """Return (n, labels) calibrated probabilities of every record of `batch`."""
+        return self.outputs(batch).probabilities
+
+    def outputs(self, batch: FlowBatch) -> Outputs:
+        """Return probabilities and novelty of every record of `batch`.
 
         Memory is bounded whatever the batch: `BATCH_VALUES` input values at a time. The pictures of
-        one record weigh the same; a record that gives no picture has NaN.
+        one record weigh the same.
         """
+        inputs, rows = self.inputs(batch)
+        columns = [np.empty((0, len(self.policy.labels) + 1), np.float32)]
+        columns += [self._forward(part) for part in inputs]
+        values = np.concatenate(columns)
+        if rows is not None:
+            values = mean_by_row(values, rows, len(batch))
+        return self._calibrated(values[:, :-1], values[:, -1])
+
+    def features(self, batch: FlowBatch) -> NDArray[np.float32]:
+        """Return (inputs, d) what novelty is measured by: a row for every input of the records."""
+        with torch.inference_mode():
+            parts = [self.bundle.outputs(part)[1].cpu() for part in self.inputs(batch)[0]]
+        return torch.cat(parts).numpy() if parts else np.empty((0, 1), np.float32)
+
+    def inputs(self, batch: FlowBatch) -> tuple[Iterator[Tensor], NDArray[np.int64] | None]:
+        """Return the inputs in batches on the device, and the record of each (None: in order)."""
         spec = self.bundle.spec
         if isinstance(spec, ByteMatrixSpec):
-            return self._forward(self._matrices(batch, spec))
+            return self._matrices(batch, spec), None
         index = flowpic_indices(batch, spec)
-        probabilities = self._forward(self._pictures(index, spec))
-        return mean_by_row(probabilities, index.rows, len(batch))
+        return self._pictures(index, spec), index.rows
 
-    def _forward(self, inputs: Iterable[Tensor]) -> NDArray[np.float32]:
-        parts = [np.empty((0, len(self.policy.labels)), np.float32)]
+    def _calibrated(
+        self, probabilities: NDArray[np.float32], novelty: NDArray[np.float32]
+    ) -> Outputs:
+        how = self.bundle.config.calibration
+        if how is not None:
+            probabilities = calibrated(probabilities, novelty, how)
+        return Outputs(probabilities, None if self.bundle.neighbours is None else novelty)
+
+    def _forward(self, inputs: Tensor) -> NDArray[np.float32]:
+        """Return (B, labels + 1): probabilities, then novelty, 0 where it cannot be told."""
         with torch.inference_mode():
-            for part in inputs:
-                probabilities = self.bundle.probabilities(_padded(part).to(self.device))
-                parts.append(probabilities[: len(part)].cpu().numpy())
-        return np.concatenate(parts)
+            probabilities, features = self.bundle.outputs(_padded(inputs))
+            known = self.bundle.neighbours
+            novelty = probabilities.new_zeros(len(features))
+            novelty = novelty if known is None else known.novelty(features)
+            return torch.column_stack([probabilities, novelty])[: len(inputs)].cpu().numpy()
 
     def _matrices(self, batch: FlowBatch, spec: ByteMatrixSpec) -> Iterator[Tensor]:
         for part in _chunks(len(batch), spec.shape):
-            yield torch.from_numpy(byte_matrix(batch.take(np.arange(len(batch))[part]), spec))
+            matrix = byte_matrix(batch.take(np.arange(len(batch))[part]), spec)
+            yield torch.from_numpy(matrix).to(self.device)
 
     def _pictures(self, index: FlowPicIndex, spec: FlowPicSpec) -> Iterator[Tensor]:
         """Count the packets of some pictures at a time, on the device."""
@@ -120,7 +160,8 @@ def judge_rows(
     for model in models:
         rows = model.rows(records)
         batch = records.take(rows)
-        yield rows, judge(batch, model.name, model.policy, model.predict(batch), now_us)
+        probabilities, novelty = model.outputs(batch)
+        yield rows, judge(batch, model.name, model.policy, probabilities, now_us, novelty)
 
 
 def _device(name: str) -> torch.device:

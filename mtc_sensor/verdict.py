@@ -1,8 +1,9 @@
 """From probabilities to verdicts: what a model says of each record, and how sure it is.
 
 A label is asserted only when it is sure enough. Malicious labels answer to a threshold on their
-summed probability (an alert budget decides it, not 0.5), the others to ``unknown_below``; whatever
-reaches neither is ``unknown``, which is a verdict of its own.
+summed probability (an alert budget decides it, not 0.5), the others to ``unknown_below`` and to a
+limit on how far the record is from what the model was trained on; what fails is ``unknown``, which
+is a verdict of its own.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class Policy:
     """Summed probability of the malicious labels from which on a verdict is malicious."""
     unknown_below: float
     """Probability of the best label below which the verdict is ``unknown``; 0 for never."""
+    unknown_above: float | None = None
+    """Novelty above which a verdict is ``unknown`` unless it is malicious; None for never."""
 
     def __post_init__(self) -> None:
         if not self.labels or len(set(self.labels)) < len(self.labels) or UNKNOWN in self.labels:
@@ -122,6 +125,7 @@ def judge(
     policy: Policy,
     probabilities: NDArray[np.float32],
     now_us: int | None = None,
+    novelty: NDArray[np.float32] | None = None,
 ) -> Verdicts:
     """Decide on every record of a batch.
 
@@ -137,6 +141,8 @@ def judge(
         (m, labels) calibrated probabilities. A row with a number that is not finite is ``unknown``.
     now_us
         The wall clock, microseconds since the epoch, for the latency; None in a replay.
+    novelty
+        (m,) how far each record is from what the model was trained on; None if it cannot say.
 
     Raises
     ------
@@ -156,14 +162,16 @@ def judge(
         packets=batch.packets,
         model=np.full(len(batch), model),
         latency_us=late,
-        **_decide(policy, probabilities)._asdict(),
+        **_decide(policy, probabilities, novelty)._asdict(),
     )
 
 
 _RECORD_COLUMNS = ("uid", "kind", "proto", "orig_h", "resp_h", "orig_p", "resp_p", "start_us")
 
 
-def _decide(policy: Policy, probabilities: NDArray[np.float32]) -> _Decision:
+def _decide(
+    policy: Policy, probabilities: NDArray[np.float32], novelty: NDArray[np.float32] | None
+) -> _Decision:
     finite = np.logical_and.reduce(np.isfinite(probabilities), axis=1)
     p = np.where(finite[:, None], probabilities, 0).astype(np.float64)
     bad = policy.is_malicious
@@ -173,19 +181,32 @@ def _decide(policy: Policy, probabilities: NDArray[np.float32]) -> _Decision:
     malicious = finite & (malice >= threshold)
     best, worst = p.argmax(axis=1), np.where(bad, p, -1.0).argmax(axis=1)
     top = p.max(axis=1)
-    unknown = ~malicious & (~finite | bad[best] | (top < policy.unknown_below))
+    strange = _strange(policy, novelty, len(p))
+    unknown = ~malicious & (~finite | bad[best] | (top < policy.unknown_below) | strange)
     names = np.array([*policy.labels, UNKNOWN])
     return _Decision(
         label=names[np.where(unknown, len(policy.labels), np.where(malicious, worst, best))],
         score=np.where(malicious, malice, top),
         malicious=malicious,
         unknown=unknown,
-        detail=np.where(finite, _details(policy, p, malice), "no finite probabilities"),
+        detail=np.where(
+            finite, _details(policy, p, malice, novelty, strange), "no finite probabilities"
+        ),
     )
 
 
+def _strange(policy: Policy, novelty: NDArray[np.float32] | None, count: int) -> NDArray[np.bool_]:
+    if novelty is None or policy.unknown_above is None:
+        return np.zeros(count, np.bool_)
+    return novelty > policy.unknown_above
+
+
 def _details(
-    policy: Policy, p: NDArray[np.float64], malice: NDArray[np.float64]
+    policy: Policy,
+    p: NDArray[np.float64],
+    malice: NDArray[np.float64],
+    novelty: NDArray[np.float32] | None,
+    strange: NDArray[np.bool_],
 ) -> NDArray[np.str_]:
     order = np.argsort(-p, axis=1, kind="stable")[:, :_BEST]
     shown = np.take_along_axis(p, order, axis=1)
@@ -197,4 +218,7 @@ def _details(
     if policy.threshold is not None:
         limit = f"threshold={policy.threshold:.3f}"
         texts = [f"{t} malice={m:.3f} {limit}" for t, m in zip(texts, malice.tolist(), strict=True)]
+    if novelty is not None:
+        for row in np.flatnonzero(strange).tolist():
+            texts[row] += f" novelty={novelty[row]:.3f} limit={policy.unknown_above:.3f}"
     return np.array(texts, np.str_)

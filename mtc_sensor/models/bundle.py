@@ -2,8 +2,9 @@
 
 ::
 
-    <name>/bundle.yaml  weights.safetensors  reference.safetensors  card.md
+    <name>/bundle.yaml  weights.safetensors  reference.safetensors  card.md  neighbours.safetensors
 
+`neighbours.safetensors`, which may be missing, is what `models.novelty` measures by.
 `reference.safetensors` holds an input and the probabilities it gives, so that `verify` can tell
 whether this machine computes what was measured.
 """
@@ -23,12 +24,14 @@ from mtc_sensor._yaml import load_yaml, nearest
 from mtc_sensor.errors import BundleError
 from mtc_sensor.features.spec import ByteMatrixSpec, FlowPicSpec, parse_spec
 from mtc_sensor.models.networks import NETWORKS, build_network
+from mtc_sensor.models.novelty import MAX_NEIGHBOURS, Neighbours, last_linear, with_features
 from mtc_sensor.models.schema import BundleConfig
 from mtc_sensor.models.weights import PICKLE_SUFFIXES, check_tensors, read_tensors, sha256_of
 
 CONFIG = "bundle.yaml"
 WEIGHTS = "weights.safetensors"
 REFERENCE = "reference.safetensors"
+NEIGHBOURS = "neighbours.safetensors"
 CARD = "card.md"
 TOLERANCE = 1e-4
 """How far probabilities may be from the reference ones, on any device."""
@@ -46,11 +49,22 @@ class Bundle:
     config: BundleConfig
     spec: ByteMatrixSpec | FlowPicSpec
     network: nn.Module
+    neighbours: Neighbours | None = None
+
+    def to(self, device: torch.device) -> None:
+        """Move to the device where inputs will be."""
+        self.network.to(device)
+        if self.neighbours is not None:
+            self.neighbours.to(device)
 
     def probabilities(self, inputs: Tensor) -> Tensor:
-        """Return (B, labels) float32 calibrated probabilities of a batch of inputs."""
-        logits: Tensor = self.network(inputs)
-        return torch.softmax(logits.float() / self.config.temperature, dim=1)
+        """Return (B, labels) float32 probabilities of a batch of inputs."""
+        return self.outputs(inputs)[0]
+
+    def outputs(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, labels) float32 probabilities and (B, d) features of a batch of inputs."""
+        logits, features = with_features(self.network, inputs)
+        return torch.softmax(logits.float() / self.config.temperature, dim=1), features
 
 
 def find_bundles() -> dict[str, Path]:
@@ -88,7 +102,8 @@ def load_bundle(path: Path) -> Bundle:
     tensors = read_tensors(weights, config.weights_sha256, "weights_sha256")
     check_tensors(weights, tensors, network)
     network.load_state_dict(tensors, assign=True)
-    return Bundle(path, config, spec, network.eval().requires_grad_(False))
+    network.eval().requires_grad_(False)
+    return Bundle(path, config, spec, network, _neighbours(path, config, network))
 
 
 def verify(path: Path) -> float:
@@ -159,6 +174,21 @@ def _check_folder(path: Path) -> None:
             f"{path / pickles[0]}: pickled models are refused, because loading one can run "
             f"code: delete it; weights belong in {WEIGHTS}"
         )
+
+
+def _neighbours(path: Path, config: BundleConfig, network: nn.Module) -> Neighbours | None:
+    if config.novelty is None:
+        return None
+    file = _inside(path, NEIGHBOURS)
+    tensors = read_tensors(file, config.novelty.neighbours_sha256, "novelty.neighbours_sha256")
+    features, width = tensors.get("features"), last_linear(network).in_features
+    fits = features is not None and features.ndim == 2 and features.shape[1] == width
+    if features is None or not fits or not 0 < len(features) <= MAX_NEIGHBOURS:
+        raise BundleError(
+            f"{file}: does not hold {width} features of each of 1 to {MAX_NEIGHBOURS} inputs: "
+            "calibrate the bundle again"
+        )
+    return Neighbours(features, config.novelty.k)
 
 
 def _inside(path: Path, name: str) -> Path:

@@ -36,6 +36,38 @@ class Judges(_Strict):
     """Fewest samples in a record."""
 
 
+class Calibration(_Strict):
+    """A record's probabilities p, corrected: softmax(log p * exp(gain - fade * novelty) + bias)."""
+
+    gain: Annotated[float, Field(ge=-10, le=10)]
+    """Logarithm of an inverse temperature."""
+    fade: Annotated[float, Field(ge=0, le=100)]
+    """How fast confidence falls with the distance from what the model was trained on."""
+    bias: Annotated[list[Number], Field(max_length=1000)]
+    """One per label."""
+
+
+class Novelty(_Strict):
+    """How far a record is from those that the model was trained on; `models.novelty` says how."""
+
+    k: Annotated[int, Field(ge=1, le=100)]
+    """The distance is that to the k-th nearest neighbour."""
+    neighbours_sha256: Sha256
+
+
+class Budget(_Strict):
+    """Where the threshold comes from."""
+
+    alerts_per_day: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    """False alarms that may be raised in a day."""
+    flows_per_day: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    """Benign flows that the model judges in a day."""
+    negatives: Annotated[int, Field(ge=0)]
+    """Benign records that the threshold was fitted on."""
+    extrapolated: bool
+    """Whether it lies beyond what so many records can show, on a fitted tail."""
+
+
 class Policy(_Strict):
     """How probabilities become a verdict."""
 
@@ -43,6 +75,9 @@ class Policy(_Strict):
     """Summed probability of the malicious labels that makes a verdict malicious; null without."""
     unknown_below: Probability
     """Below this probability of the best label the verdict is ``unknown``."""
+    unknown_above: Annotated[float, Field(ge=0, le=2)] | None = None
+    """Above this novelty a verdict that is not malicious is ``unknown``; null for never."""
+    budget: Budget | None = None
 
 
 class Data(_Strict):
@@ -67,6 +102,8 @@ class BundleConfig(_Strict):
     """The labels that are malicious; empty for a model of applications or categories."""
     temperature: Annotated[float, Field(gt=0, le=100)]
     """Logits are divided by it before the softmax."""
+    calibration: Calibration | None = None
+    novelty: Novelty | None = None
     judges: Judges
     policy: Policy
     data: Data
@@ -82,9 +119,17 @@ class BundleConfig(_Strict):
             malicious=frozenset(self.malicious),
             threshold=self.policy.threshold,
             unknown_below=self.policy.unknown_below,
+            unknown_above=self.policy.unknown_above,
         )
 
     @model_validator(mode="after")
     def _consistent(self) -> BundleConfig:
         self.verdict_policy()
+        if self.calibration and len(self.calibration.bias) != len(self.labels):
+            raise ValueError("calibration.bias: give one number per label")
+        needs = self.policy.unknown_above is not None or (
+            self.calibration and self.calibration.fade
+        )
+        if needs and self.novelty is None:
+            raise ValueError("policy.unknown_above and calibration.fade need novelty")
         return self

@@ -22,7 +22,7 @@ from torch import nn
 from mtc_sensor.features.spec import ByteMatrixSpec
 from mtc_sensor.models.bundle import save_bundle
 from mtc_sensor.models.networks import build_network
-from mtc_sensor.training import evaluate
+from mtc_sensor.training import calibration, metrics
 from mtc_sensor.training.augment import augment
 from mtc_sensor.training.baselines import boosted_trees, nearest_neighbour
 from mtc_sensor.training.cards import card
@@ -54,7 +54,7 @@ def compare(data: Path, protocol: str) -> None:
     click.echo(f"train on {len(train)} flows, test on {positive.sum()} of {len(test)} malicious")
     for name in EPOCHS:
         network = train_network(name, x, task.label[train], task.of(group_of)[train])
-        probabilities = evaluate.softmax(logits_of(network, inputs[test]), 1.0)
+        probabilities = calibration.softmax(logits_of(network, inputs[test]), 1.0)
         click.echo(f"{name}: {detection_scores(1 - probabilities[:, BENIGN], positive)}")
     for baseline in (nearest_neighbour, boosted_trees):
         malice = baseline(x, y, inputs[test], 2)[:, 1]
@@ -69,10 +69,10 @@ def train_bundle(data: Path, out: Path) -> None:
     train, val = split(task, inputs, training, ~training)
     network = train_network(NETWORK, inputs[train], task.label[train], task.of(group_of)[train])
     logits, labels = logits_of(network, inputs[val]), task.label[val]
-    temperature = evaluate.fit_temperature(logits, labels)
-    probabilities = evaluate.softmax(logits, temperature)
+    temperature = calibration.fit_temperature(logits, labels)
+    probabilities = calibration.softmax(logits, temperature)
     benign_malice = 1 - probabilities[labels == BENIGN, BENIGN]
-    threshold = round(evaluate.threshold_at(benign_malice, FALSE_ALARMS) + 5e-5, 4)
+    threshold = round(metrics.threshold_at(benign_malice, FALSE_ALARMS) + 5e-5, 4)
     scores = validation_scores(task, val, probabilities, threshold)
     scores |= {"train-flows": len(train), "val-flows": len(val)}
     config = _config(data, temperature, threshold, scores)
@@ -91,9 +91,9 @@ def train_network(
 def detection_scores(malice: NDArray[np.float64], positive: NDArray[np.bool_]) -> Scores:
     """Return how well malicious and benign flows are told apart, whatever the family."""
     return {
-        "auroc": round(evaluate.auroc(malice, positive), 4),
+        "auroc": round(metrics.auroc(malice, positive), 4),
         **{
-            f"tpr-at-fpr-{rate}": round(evaluate.detection_at(malice, positive, rate), 4)
+            f"tpr-at-fpr-{rate}": round(metrics.detection_at(malice, positive, rate), 4)
             for rate in (0.001, 0.01, 0.05)
         },
     }
@@ -117,8 +117,8 @@ def validation_scores(
         "benign-flows": float((~positive).sum()),
         "benign-captures-alarmed": _captures(task.source[rows], flagged, captures & ~positive),
         "family-accuracy": _share(within == labels[families]),
-        "family-macro-f1": round(evaluate.macro_f1(within, labels[families], len(LABELS)), 4),
-        "calibration-error": round(evaluate.calibration_error(probabilities, labels), 4),
+        "family-macro-f1": round(metrics.macro_f1(within, labels[families], len(LABELS)), 4),
+        "calibration-error": round(metrics.calibration_error(probabilities, labels), 4),
     }
 
 

@@ -23,7 +23,7 @@ from mtc_sensor.flow import FlowBatch
 from mtc_sensor.inference import mean_by_row
 from mtc_sensor.models.bundle import save_bundle
 from mtc_sensor.models.networks import build_network
-from mtc_sensor.training import evaluate
+from mtc_sensor.training import calibration, metrics
 from mtc_sensor.training.augment_flows import augment_flows
 from mtc_sensor.training.baselines import boosted_trees, nearest_neighbour
 from mtc_sensor.training.cards import card
@@ -57,8 +57,8 @@ def train_bundle(data: Path, out: Path, baselines: bool = False) -> None:
     network = train_network(task.take(train))
     pictures, rows = draw(task.take(val).flows)
     logits = logits_of(network, pictures)
-    temperature = evaluate.fit_temperature(logits, labels[rows])
-    each = evaluate.softmax(logits, temperature)
+    temperature = calibration.fit_temperature(logits, labels[rows])
+    each = calibration.softmax(logits, temperature)
     probabilities = mean_by_row(each, rows, len(val)).astype(np.float64)
     unknown_below = sure_enough(probabilities, labels, task.of(lambda s: s.set)[val])
     scores = validation_scores(task, val, probabilities, unknown_below)
@@ -131,11 +131,11 @@ def validation_scores(
     asserted |= {f"asserted-right-{name}": _share(right[sure & (sets == name)]) for name in SETS}
     return {
         "accuracy": _share(right),
-        "macro-f1": round(evaluate.macro_f1(best, labels, len(LABELS)), 4),
+        "macro-f1": round(metrics.macro_f1(best, labels, len(LABELS)), 4),
         "unknown-below": unknown_below,
         "asserted": _share(sure),
         "asserted-right": _share(right[sure]),
-        "calibration-error": round(evaluate.calibration_error(probabilities, labels), 4),
+        "calibration-error": round(metrics.calibration_error(probabilities, labels), 4),
         **by_set,
         **asserted,
     }
@@ -144,7 +144,7 @@ def validation_scores(
 def _compare(train: Pictures, labels: Labels, val: Pictures, val_labels: Labels) -> None:
     for baseline in (nearest_neighbour, boosted_trees):
         best = baseline(train, labels, val, len(LABELS)).argmax(1)
-        f1 = evaluate.macro_f1(best, val_labels, len(LABELS))
+        f1 = metrics.macro_f1(best, val_labels, len(LABELS))
         click.echo(f"{baseline.__name__}: accuracy {_share(best == val_labels)} macro-F1 {f1:.4f}")
 
 

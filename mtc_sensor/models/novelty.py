@@ -1,0 +1,81 @@
+"""How far a record is from those that a model was trained on.
+
+The distance is 1 - cosine similarity (0 to 2) between the record's features, which are what reaches
+the network's last layer, and the k-th nearest of the features of some training inputs. It tells
+classes that the model has never seen, and it makes confidence fall with distance.
+
+References
+----------
+Sun, Ming, Zhu, Li: "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022.
+Tomani, Waseda, Shen, Cremers: "Beyond In-Domain Scenarios: Robust Density-Aware Calibration", ICML
+2023.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from mtc_sensor.models.schema import Calibration
+
+MAX_NEIGHBOURS = 4096
+"""Training inputs that a bundle keeps the features of, at most."""
+_LEAST = 1e-9
+
+
+class Neighbours:
+    """Features of training inputs, to measure others by.
+
+    Parameters
+    ----------
+    features
+        (m, d) one row per training input.
+    k
+        Which neighbour counts: the k-th nearest, or the farthest where there are fewer.
+    """
+
+    def __init__(self, features: Tensor, k: int) -> None:
+        self.features = functional.normalize(features.float(), dim=1)
+        self.k = min(k, len(features))
+
+    def to(self, device: torch.device) -> None:
+        """Move to the device where features will be."""
+        self.features = self.features.to(device)
+
+    def novelty(self, features: Tensor) -> Tensor:
+        """Return (B,) distances in [0, 2] of (B, d) features."""
+        closeness = functional.normalize(features.float(), dim=1) @ self.features.T
+        return (1 - closeness.topk(self.k, dim=1).values[:, -1]).clamp(0, 2)
+
+
+def last_linear(network: nn.Module) -> nn.Linear:
+    """Return the layer that gives the logits: the last that the network declares."""
+    return [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+
+
+def with_features(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a network's (B, labels) logits and (B, d) what its last linear layer is given."""
+    seen: list[Tensor] = []
+    hook = last_linear(network).register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    try:
+        return network(inputs), seen[0]
+    finally:
+        hook.remove()
+
+
+def calibrated(
+    probabilities: NDArray[np.float32], novelty: NDArray[np.float32], how: Calibration
+) -> NDArray[np.float32]:
+    """Return (n, labels) corrected probabilities of records; a NaN in a row makes all of it NaN."""
+    log = np.log(np.maximum(probabilities.astype(np.float64), _LEAST))
+    inverse = np.exp(how.gain - (how.fade * novelty.astype(np.float64) if how.fade else 0.0))
+    scores = log * np.reshape(inverse, (-1, 1)) + np.array(how.bias)
+    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+    corrected: NDArray[np.float32] = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+    return corrected
