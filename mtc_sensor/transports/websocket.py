@@ -108,7 +108,13 @@ class WebSocket(Transport):
     def _subscribe(self, connection: ClientConnection) -> None:
         """Say which topics are wanted and wait until Zeek delivers them."""
         connection.send(websocket_api.encode_subscriptions(self.topics))
-        answer = websocket_api.decode(_text(connection.recv(_TIMEOUT_S)))
+        try:
+            answer = websocket_api.decode(_text(connection.recv(_TIMEOUT_S)))
+        except TimeoutError as fault:
+            raise WireError(
+                "Zeek does not acknowledge the subscriptions: outside a cluster it has to "
+                "@load mtc-sensor/standalone, or another cluster backend"
+            ) from fault
         if not isinstance(answer, Ack):
             raise WireError(f"no acknowledgement of the subscriptions, but {answer}")
         logger.info("websocket %s: connected to %s", self._url, answer.endpoint)

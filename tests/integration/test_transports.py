@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import zmq
+from websockets.sync.server import ServerConnection, serve
 
 from mtc_sensor.errors import TransportError
 from mtc_sensor.sensor import Sensor
@@ -180,6 +181,24 @@ def test_certificates_are_checked_both_ways(tmp_path: Path) -> None:
         transport = WebSocket(inbox, TOPICS, bus.url, tls_context(certificate, certificate, key))
         with running(transport, inbox) as sensor:
             assert_all_judged(exporter, sensor)
+
+
+def test_a_zeek_without_a_bus_is_named(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def say_nothing(client: ServerConnection) -> None:
+        while client.recv():
+            pass
+
+    monkeypatch.setattr("mtc_sensor.transports.websocket._TIMEOUT_S", 0.1)
+    said = "outside a cluster it has to @load mtc-sensor/standalone"
+    with serve(say_nothing, "127.0.0.1", 0) as s:
+        threading.Thread(target=s.serve_forever).start()
+        url = f"ws://127.0.0.1:{s.socket.getsockname()[1]}/v1/messages/json"
+        inbox = Inbox()
+        with running(WebSocket(inbox, TOPICS, url), inbox):
+            wait_for(lambda: said in caplog.text)
+        s.shutdown()
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
