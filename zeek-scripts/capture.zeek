@@ -34,9 +34,9 @@ export {
 		head: vector of string;
 		## Blocks that wait for the connection to have enough packets.
 		past: vector of Record &optional;
-		## What is no payload of a packet: the shortest IP and transport headers of the first eight.
+		## What is probably no payload of a TCP packet: IP and TCP headers of those before.
 		headers: count &default=0xffff;
-		## What the connection carried after the last of these.
+		## What the connection had carried after the last packet.
 		size: count &default=0;
 		## Whether the early record is out.
 		early: bool &default=F;
@@ -83,8 +83,11 @@ redef ConnThreshold::generic_packet_thresholds += thresholds(last_threshold);
 # Of ICMP, TCP, UDP and ICMPv6.
 const sampled_protocols: set[count] = { 1, 6, 17, 58 };
 
-# The IP and transport headers of TCP and UDP have at least these lengths.
-const least_headers: table[count] of count = { [6] = 40, [17] = 28 };
+# The IP and TCP headers of a packet have at least this length.
+const least_headers = 40;
+
+# The options of a TCP header have at most this length.
+const most_options = 40;
 
 const from_responder = 0x100000000;
 
@@ -235,25 +238,56 @@ function take_packet(c: connection, st: State): count
 	return ( length < 0xffff ? length : 0xffff ) << 16 | direction;
 	}
 
-# Learns from one of the first packets, `length` bytes long, what the headers of a connection take.
-function learn_headers(c: connection, st: State, length: count)
+# The payload of the outermost packet, if that is TCP and `length` bytes long: not in a tunnel, and
+# not the last fragment of a datagram.
+function outer_payload(length: count, otherwise: count): count
 	{
-	local size = c$orig$size + c$resp$size;
-	local payload = size > st$size ? size - st$size : 0;
-	st$size = size;
+	local header = get_current_packet_header();
 
-	if ( c$id$proto !in least_headers || length < payload + least_headers[c$id$proto] )
-		return;
+	if ( ! header?$tcp )
+		return otherwise;
 
-	if ( length - payload < st$headers )
+	local outer = header?$ip ? header$ip$len : header$ip6$len + 40;
+	return outer == length ? header$tcp$dl : otherwise;
+	}
+
+# The payload of a TCP packet, `length` bytes long, that `added` so many bytes to the stream: all but
+# the headers, unless they may be longer than usual. Then the packet itself is asked, which costs much.
+function tcp_payload(st: State, length: count, added: count): count
+	{
+	if ( length == 0 )
+		return added;
+
+	local payload = length > st$headers ? length - st$headers : 0;
+
+	if ( payload > added ? payload <= added + most_options : payload < added && st$headers == 0xffff )
+		payload = outer_payload(length, added);
+
+	if ( length < payload + st$headers && length >= payload + least_headers )
 		st$headers = length - payload;
+
+	return payload;
 	}
 
 # Adds the payload to what take_packet() returns.
-function with_payload(st: State, lengths: count): count
+function with_payload(c: connection, st: State, lengths: count): count
 	{
 	local length = lengths >> 16 & 0xffff;
-	return length > st$headers ? lengths | length - st$headers : lengths;
+	local size = c$orig$size + c$resp$size;
+	local added = size > st$size ? size - st$size : 0;
+	st$size = size;
+
+	if ( added + st$headers == length )
+		return lengths | added;
+
+	if ( c$id$proto == 6 )
+		added = tcp_payload(st, length, added);
+	else if ( c$id$proto == 17 )
+		st$headers = length > added ? length - added : 0;
+	else
+		return lengths;
+
+	return lengths | ( added < 0xffff ? added : 0xffff );
 	}
 
 # Takes one of the first packets, the `pkts`th.
@@ -261,9 +295,7 @@ function first_packet(c: connection, st: State, pkts: count)
 	{
 	check_roles(c, st);
 	local now = get_current_packet_ts();
-	local lengths = take_packet(c, st);
-	learn_headers(c, st, lengths >> 16 & 0xffff);
-	lengths = with_payload(st, lengths);
+	local lengths = with_payload(c, st, take_packet(c, st));
 
 	if ( now >= st$end )
 		next_block(c, st, pkts, now);
@@ -284,7 +316,7 @@ function first_packet(c: connection, st: State, pkts: count)
 function later_packet(c: connection, st: State)
 	{
 	local now = get_current_packet_ts();
-	local lengths = with_payload(st, take_packet(c, st));
+	local lengths = with_payload(c, st, take_packet(c, st));
 
 	if ( now >= st$end )
 		next_block(c, st, head_packets, now);
@@ -396,7 +428,7 @@ event ConnThreshold::duration_threshold_crossed(c: connection, threshold: interv
 		{
 		next_block(c, st, head_packets, get_current_packet_ts());
 		local lengths = int_to_count(length) << 16 | ( is_orig ? 0 : from_responder );
-		st$samples += with_payload(st, lengths);
+		st$samples += with_payload(c, st, lengths);
 		}
 
 	ask_for_next(c);

@@ -82,7 +82,7 @@ export {
 		start: time;
 		## One count for each packet: microseconds since *start* (31 bits), direction (1 bit, 1 is
 		## from the responder), IP length (16 bits), transport payload (16 bits). The payload is
-		## exact for UDP; for TCP it is what the packet added to the stream.
+		## exact for UDP; for TCP it takes retransmissions to have no longer headers than usual.
 		samples: vector of count;
 		## The first bytes of the connection's first packets, from the link layer on. Only the
 		## first of a connection's records has them.

@@ -34,6 +34,8 @@ from mtc_sensor.zeek import program, scripts
 _PRINT = Path(__file__).with_name("records.zeek")
 _TIMEOUT_S = 120
 _LINES = 3
+_RAW = {12: 101, 14: 101}
+"""libpcap's numbers of raw IP, which differ by platform, and the one in files."""
 
 Ends = tuple[int, bytes, int, bytes, int]
 """Protocol, originator and its port, responder and its port."""
@@ -123,7 +125,7 @@ def of_capture(capture: Path, settings: FlowSettings, verify_checksums: bool) ->
     table, decoder = FlowTable(settings), Decoder(verify_checksums=verify_checksums)
     parts, links = [], set[int]()
     for packets in read_packets(capture):
-        links.update(np.unique(packets.link).tolist())
+        links.update(_RAW.get(link, link) for link in np.unique(packets.link).tolist())
         parts.append(table.add(packets, decoder.decode(packets)))
     return Source(FlowBatch.concat([*parts, table.finish()]), frozenset(links))
 
@@ -144,7 +146,9 @@ def of_zeek(capture: Path, settings: FlowSettings, verify_checksums: bool) -> So
         )  # fmt: skip
     lines = done.stdout.splitlines()
     samples = [_sample(*lines[i : i + _LINES]) for i in range(0, len(lines), _LINES)]
-    return Source(to_flow_batch(samples), frozenset(sample.link for sample in samples))
+    return Source(
+        to_flow_batch(samples), frozenset(_RAW.get(sample.link, sample.link) for sample in samples)
+    )
 
 
 def _sample(record: str, head: str, samples: str) -> Sample:

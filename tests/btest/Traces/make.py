@@ -1,4 +1,4 @@
-"""Write flows.pcap: what the btests are made of. Needs nothing but Python."""
+"""Write what the btests are made of. Needs nothing but Python."""
 
 import struct
 from pathlib import Path
@@ -16,10 +16,12 @@ def udp(src: str, sport: int, dst: str, dport: int, payload: bytes) -> bytes:
 
 
 def tcp(
-    src: str, sport: int, dst: str, dport: int, flags: int, seq: int, ack: int, n: int = 0
-) -> bytes:
-    header = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, 0x50, flags, 8192, 0, 0)
-    return ip(src, dst, 6, header + bytes(n))
+    src: str, sport: int, dst: str, dport: int, flags: int, seq: int, ack: int, n: int = 0,
+    options: bytes = b"",
+) -> bytes:  # fmt: skip
+    words = 0x50 + len(options) // 4 * 16
+    header = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, words, flags, 8192, 0, 0)
+    return ip(src, dst, 6, header + options + bytes(n))
 
 
 def ethernet(packet: bytes) -> bytes:
@@ -56,10 +58,36 @@ def frames() -> list[tuple[float, bytes]]:
     return sorted(out)
 
 
-def main() -> None:
-    with Path(__file__).with_name("flows.pcap").open("wb") as pcap:
+def stream() -> list[tuple[float, bytes]]:
+    """Return a TCP connection in which it is not plain what is payload."""
+    there, back = (A, 4005, B, 80), (B, 80, A, 4005)
+    sack = bytes.fromhex("0101050a") + bytes(8)
+    packets = [
+        tcp(*there, 0x02, 0, 0, options=bytes.fromhex("020405b401010402")),
+        tcp(*back, 0x12, 0, 1, options=bytes.fromhex("020405b401010402")),
+        tcp(*there, 0x10, 1, 1),
+        tcp(*there, 0x18, 1, 1, 100),
+        *(tcp(*back, 0x10, 1 + 1000 * n, 101, 1000) for n in range(5)),
+        # One is missing: an ACK and data that say so, what was missing, what was not.
+        tcp(*back, 0x10, 6001, 101, 1000),
+        tcp(*there, 0x10, 101, 5001, options=sack),
+        tcp(*there, 0x18, 101, 5001, 100, options=sack),
+        tcp(*back, 0x10, 5001, 201, 1000),
+        tcp(*back, 0x10, 5001, 201, 1000),
+        tcp(*there, 0x10, 201, 7001),
+        # A keep-alive, and a length that the network card was to fill in.
+        tcp(*there, 0x10, 200, 7001, 1),
+        tcp(*there, 0x18, 201, 7001, 3000),
+    ]
+    last = packets[-1]
+    packets[-1] = last[:2] + bytes(2) + last[4:]
+    return [(n * 0.010, packet) for n, packet in enumerate(packets)]
+
+
+def write(name: str, timed: list[tuple[float, bytes]]) -> None:
+    with Path(__file__).with_name(name).open("wb") as pcap:
         pcap.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
-        for seconds, packet in frames():
+        for seconds, packet in timed:
             frame = ethernet(packet)
             micros = round(seconds * 1e6)
             time = (1_700_000_000 + micros // 10**6, micros % 10**6)
@@ -67,4 +95,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    write("flows.pcap", frames())
+    write("stream.pcap", stream())
