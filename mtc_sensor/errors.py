@@ -18,6 +18,10 @@ class BundleError(MtcError):
     """A model bundle that is refused."""
 
 
+class DataError(MtcError):
+    """A manifest or a data set that cannot be trained or evaluated on."""
+
+
 class OutputError(MtcError):
     """A log or a picture that cannot be written."""
 
