@@ -100,7 +100,8 @@ class Streams:
         self._peers: dict[StreamId, _Peer] = {}
         self._gone = Counter[str]()
         self._budget = BUDGET
-        self._hello_to: set[str] = set()
+        self._unanswered: dict[str, float] = {}
+        """Exporters that were seen and have not said where they stand: when to say hello (again)."""
         self._hello_at: float | None = None
 
     @property
@@ -124,12 +125,14 @@ class Streams:
             peer.hello_at = now
 
     def moved(self, node: str, here: bool) -> None:
-        """Take in that an exporter's subscription was seen, or that it is gone; say hello to one.
+        """Take in that an exporter's subscription was seen, or that it is gone.
 
-        Until it says where it stands nothing is acked: verdicts may not have arrived.
+        Until it answers it is said hello to, and nothing is acked: verdicts may not have arrived.
         """
-        if here:
-            self._hello_to.add(node)
+        if not here:
+            self._unanswered.pop(node, None)
+        elif len(self._unanswered) < MAX_STREAMS:
+            self._unanswered[node] = 0.0
         for stream_id, peer in self._peers.items():
             if stream_id.node == node:
                 peer.stream.unsynced = not peer.stream.closed
@@ -162,6 +165,7 @@ class Streams:
 
     def status(self, event: ExporterStatus, now: float) -> None:
         """Take in where an exporter stands."""
+        self._unanswered.pop(event.node, None)
         if event.first_unacked == 0:
             self.counts["nonsense"] += 1
             return
@@ -216,7 +220,8 @@ class Streams:
 
     def _hellos(self, now: float) -> list[tuple[str, MtcEvent]]:
         hello = SensorHello(self.sensor, np.array(self.shards, np.uint64))
-        nodes, self._hello_to = self._hello_to, set()
+        nodes = {node for node, at in self._unanswered.items() if now >= at}
+        self._unanswered.update(dict.fromkeys(nodes, now + HELLO_EVERY_S))
         for (_, node, _), peer in self._peers.items():
             if peer.stream.unsynced and now - peer.hello_at >= HELLO_EVERY_S:
                 nodes.add(node)

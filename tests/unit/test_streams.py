@@ -76,6 +76,19 @@ def test_hello_goes_to_the_exporter_that_appeared() -> None:
     assert hellos(streams.poll(0.2)) == []
 
 
+def test_hello_is_repeated_to_an_exporter_whose_answer_did_not_arrive() -> None:
+    streams = Streams("s1", [0])
+    for node in ("worker-1", "worker-2"):
+        streams.moved(node, here=True)
+    both = ["/zeek/mtc/exporter/worker-1/", "/zeek/mtc/exporter/worker-2/"]
+    assert hellos(streams.poll(0.1)) == both
+    assert hellos(streams.poll(module.HELLO_EVERY_S)) == []
+    streams.status(status(1, 0, node="worker-1"), 2.0)
+    assert hellos(streams.poll(2.2)) == both[1:]
+    streams.moved("worker-2", here=False)
+    assert hellos(streams.poll(9.0)) == []
+
+
 def test_nothing_is_acked_to_an_exporter_that_has_gone() -> None:
     streams = one_exporter()
     streams.sample(sample(1), 0.1)
