@@ -2,7 +2,7 @@
 
 So many false alarms a day among so many benign flows is a false positive rate. Where enough benign
 records reach that far, the threshold is a quantile of their scores. Beyond, it lies on a tail
-fitted to the highest of them (and above them all if none may reach it), and says so: a generalised Pareto distribution of the logits, never
+fitted to the highest of them, and says so: a generalised Pareto distribution of the logits, never
 lighter than exponential.
 
 References

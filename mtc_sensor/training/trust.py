@@ -13,7 +13,6 @@ import numpy as np
 import safetensors.torch
 import torch
 import yaml
-from numpy.typing import NDArray
 
 from mtc_sensor.flow import FlowBatch
 from mtc_sensor.inference import Model
@@ -72,7 +71,7 @@ def calibrate(
     model = _plain(bundle)
     rows = model.rows(val.flows)
     samples = _samples(model, val.take(rows))
-    kept = np.isfinite(samples.probabilities).all(axis=1)
+    kept = np.logical_and.reduce(np.isfinite(samples.probabilities), axis=1)
     if not kept.any():
         raise ValueError("no record among those to calibrate on is one that the model judges")
     trust = fit_trust(bundle.config, samples.take(kept), budget)
