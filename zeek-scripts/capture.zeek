@@ -251,8 +251,19 @@ function outer_payload(length: count, otherwise: count): count
 	return outer == length ? header$tcp$dl : otherwise;
 	}
 
+# Whether the headers of a TCP packet seem to be longer or shorter by some options than those before.
+function has_other_options(st: State, length: count, added: count): bool
+	{
+	if ( st$headers == 0xffff )
+		return added > 0;
+
+	local options: int = length;
+	options -= added + st$headers;
+	return -most_options <= options && options <= most_options && options % 4 == 0;
+	}
+
 # The payload of a TCP packet, `length` bytes long, that `added` so many bytes to the stream: all but
-# the headers, unless they may be longer than usual. Then the packet itself is asked, which costs much.
+# the headers. Where these seem to differ the packet itself is asked, which costs much.
 function tcp_payload(st: State, length: count, added: count): count
 	{
 	if ( length == 0 )
@@ -260,7 +271,7 @@ function tcp_payload(st: State, length: count, added: count): count
 
 	local payload = length > st$headers ? length - st$headers : 0;
 
-	if ( payload > added ? payload <= added + most_options : payload < added && st$headers == 0xffff )
+	if ( has_other_options(st, length, added) )
 		payload = outer_payload(length, added);
 
 	if ( length < payload + st$headers && length >= payload + least_headers )

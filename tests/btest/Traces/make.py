@@ -65,7 +65,6 @@ def stream() -> list[tuple[float, bytes]]:
     packets = [
         tcp(*there, 0x02, 0, 0, options=bytes.fromhex("020405b401010402")),
         tcp(*back, 0x12, 0, 1, options=bytes.fromhex("020405b401010402")),
-        tcp(*there, 0x10, 1, 1),
         tcp(*there, 0x18, 1, 1, 100),
         *(tcp(*back, 0x10, 1 + 1000 * n, 101, 1000) for n in range(5)),
         # One is missing: an ACK and data that say so, what was missing, what was not.
