@@ -89,6 +89,9 @@ const least_headers = 40;
 # The options of a TCP header have at most this length.
 const most_options = 40;
 
+# Where tunnels seem to put more before a packet, this much of that is sampled.
+const most_tunnel_bytes = 256;
+
 const from_responder = 0x100000000;
 
 function is_ignored(id: conn_id): bool
@@ -301,6 +304,27 @@ function with_payload(c: connection, st: State, lengths: count): count
 	return lengths | ( added < 0xffff ? added : 0xffff );
 	}
 
+function outer_length(): int
+	{
+	local header = get_current_packet_header();
+
+	if ( header?$ip )
+		return header$ip$len;
+
+	return header?$ip6 ? header$ip6$len + 40 : 0;
+	}
+
+# What tunnels have put before the packet that take_packet() told the length of.
+function tunnel_bytes(c: connection, lengths: count): count
+	{
+	if ( ! c?$tunnel )
+		return 0;
+
+	local bytes: int = outer_length();
+	bytes -= lengths >> 16 & 0xffff;
+	return bytes > 0 ? ( bytes < most_tunnel_bytes ? int_to_count(bytes) : most_tunnel_bytes ) : 0;
+	}
+
 # Takes one of the first packets, the `pkts`th.
 function first_packet(c: connection, st: State, pkts: count)
 	{
@@ -320,7 +344,7 @@ function first_packet(c: connection, st: State, pkts: count)
 		st$early_samples += lengths | offset(st$first, now) << 33;
 
 	if ( head_bytes > 0 )
-		st$head += get_current_packet()$data[:head_bytes];
+		st$head += get_current_packet()$data[:head_bytes + tunnel_bytes(c, lengths)];
 	}
 
 # Takes a later packet. This is what costs most.
@@ -334,16 +358,6 @@ function later_packet(c: connection, st: State)
 
 	if ( |st$samples| < st$room )
 		st$samples += lengths | offset(st$start, now) << 33;
-	}
-
-function outer_length(): int
-	{
-	local header = get_current_packet_header();
-
-	if ( header?$ip )
-		return header$ip$len;
-
-	return header?$ip6 ? header$ip6$len + 40 : 0;
 	}
 
 # Has Zeek say when the next packet comes, in either direction.

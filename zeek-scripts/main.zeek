@@ -32,8 +32,8 @@ export {
 	## The length of a block, from the connection's first packet on.
 	option block_interval: interval = 60sec;
 
-	## How many bytes of each of the first eight packets are sampled, from the link layer on; with 0
-	## no packet bytes leave Zeek.
+	## How many bytes of each of the first eight packets are sampled, from the link layer on, and
+	## those that tunnels have put before the packet besides; with 0 no packet bytes leave Zeek.
 	option head_bytes: count = 160;
 
 	## The share of connections that are sampled, from 0 to 1.
