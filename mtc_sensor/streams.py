@@ -101,7 +101,7 @@ class Streams:
         self._gone = Counter[str]()
         self._budget = BUDGET
         self._unanswered: dict[str, float] = {}
-        """Exporters that were seen and have not said where they stand: when to say hello (again)."""
+        """Exporters that were seen and have not answered: when to say hello (again)."""
         self._hello_at: float | None = None
 
     @property

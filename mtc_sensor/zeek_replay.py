@@ -6,8 +6,10 @@ and one Zeek; its sockets are in a private folder, or on the loopback interface.
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -31,6 +33,13 @@ _SHARDS = (0,)
 _STALLED_S = 60.0
 """A Zeek that neither computes nor says anything for so long waits for what will not come."""
 _END_S = 5.0
+# Tells Linux to end Zeek when the process that started it dies, and becomes Zeek.
+_TIED = """\
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
 _TOLD, _TOLD_LINES = "told", 5
 
 _ZEROMQ = """\
@@ -131,7 +140,7 @@ def replay_zeek(
     judge = SampleJudge(SENSOR, models, summary.count, clock_us=None)
     inbox = Inbox()
     with tempfile.TemporaryDirectory(prefix="mtc-") as private:
-        config, script = _meeting_point(setup.transport, Path(private))
+        config, script = meeting_point(setup.transport, Path(private))
         transport = make_transport(config, _SHARDS, inbox)
         sensor = Sensor(Streams(SENSOR, _SHARDS), transport, inbox, judge, wait_s=0.01)
         process = _start(capture, out, setup, script)
@@ -200,8 +209,11 @@ def _cpu_seconds(pid: int) -> int:
     return (int(fields[11]) + int(fields[12])) // 100
 
 
-def _meeting_point(transport: str, private: Path) -> tuple[TransportConfig, Path]:
-    """Return where sensor and Zeek meet: the sensor's configuration, and a script for Zeek."""
+def meeting_point(transport: str, private: Path) -> tuple[TransportConfig, Path]:
+    """Return where sensor and Zeek meet: the sensor's configuration, and a script for Zeek.
+
+    Sockets that are files are in the folder `private`.
+    """
     xpub, xsub, port = f"ipc://{private}/xpub", f"ipc://{private}/xsub", _free_port()
     text = _ZEROMQ.format(xpub=xpub, xsub=xsub)
     config = TransportConfig(zeromq=ZeroMQConfig(xpub=xpub, xsub=xsub))
@@ -228,6 +240,8 @@ def _start(capture: Path, out: Path, setup: ZeekSetup, meet: Path) -> subprocess
     mine = [str(path.resolve()) for path in (meet, scripts(), *setup.scripts)]
     logs = [f"LogAscii::use_json={'T' if setup.json_logs else 'F'}"]
     command = [program(), "-C", "-r", str(capture.resolve()), *mine, *logs]
+    if sys.platform == "linux":
+        command = [sys.executable, "-IS", "-c", _TIED, str(os.getpid()), *command]
     with (meet.parent / _TOLD).open("w") as told:
         return subprocess.Popen(  # noqa: S603 - no shell
             command, cwd=out, stdin=subprocess.DEVNULL, stdout=told, stderr=told, text=True

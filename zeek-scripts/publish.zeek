@@ -105,10 +105,15 @@ function encoded(head: vector of string): vector of string
 	return result;
 	}
 
+function sample_topic(shard: count): string
+	{
+	return fmt("/zeek/mtc/sample/%d/", shard);
+	}
+
 function publish_sample(st: Stream, seq: count)
 	{
 	local r = st$pending[seq]$r;
-	Cluster::publish(fmt("/zeek/mtc/sample/%d/", st$shard), MTC::sample, version, run, node,
+	Cluster::publish(sample_topic(st$shard), MTC::sample, version, run, node,
 	    st$shard, seq, int_to_count(enum_to_int(r$kind)), r$uid, r$orig_h, r$orig_p, r$resp_h,
 	    r$resp_p, to_microseconds(r$start), r$samples, link_type, encoded(r$head), r$tokens);
 	}

@@ -24,6 +24,14 @@ global flushing = F;
 global announced: set[count];
 global settled: set[count];
 
+# Who has subscribed to what over WebSocket, and topics of sensors that Zeek has disconnected because
+# they did not answer: these can come back.
+global clients: set[string, string];
+global awaited: set[string];
+
+# RFC 6455: "internal error", with which Zeek disconnects clients that do not answer pings.
+const ping_timeout = 1011;
+
 function suspend()
 	{
 	suspended = T;
@@ -147,18 +155,62 @@ event zeek_init() &priority=-5
 		suspend();
 	}
 
+# A replay cannot go on without a sensor that has granted something.
+function lose_sensor(st: Stream)
+	{
+	if ( ! replaying || zeek_is_terminating() || ! st$granted )
+		return;
+
+	Reporter::error(fmt("the sensor of shard %d has gone after sample %d of %d", st$shard,
+	    st$acked, st$last));
+	terminate();
+	}
+
+event Cluster::websocket_client_added(endpoint: Cluster::EndpointInfo, subscriptions: string_vec)
+	{
+	for ( _, topic in subscriptions )
+		if ( starts_with(topic, "/zeek/mtc/sample/") )
+			{
+			add clients[endpoint$id, topic];
+			delete awaited[topic];
+			}
+	}
+
+event Cluster::websocket_client_lost(endpoint: Cluster::EndpointInfo, code: count, reason: string)
+	{
+	for ( _, st in streams )
+		{
+		local topic = sample_topic(st$shard);
+
+		if ( [endpoint$id, topic] !in clients )
+			next;
+
+		delete clients[endpoint$id, topic];
+
+		if ( code == ping_timeout )
+			add awaited[topic];
+		else
+			lose_sensor(st);
+		}
+	}
+
 @ifdef ( Cluster::Backend::ZeroMQ::unsubscription )
 event Cluster::Backend::ZeroMQ::unsubscription(topic: string)
 	{
-	if ( ! replaying || zeek_is_terminating() )
+	for ( _, st in streams )
+		if ( topic == sample_topic(st$shard) && topic !in awaited )
+			lose_sensor(st);
+	}
+@endif
+
+@ifdef ( Broker::peer_lost )
+# Outside a cluster who else would be a peer.
+event Broker::peer_lost(endpoint: Broker::EndpointInfo, msg: string)
+	{
+	if ( Cluster::is_enabled() )
 		return;
 
 	for ( _, st in streams )
-		if ( st$granted && topic == fmt("/zeek/mtc/sample/%d/", st$shard) )
-			{
-			Reporter::error(fmt("the sensor of shard %d has gone after sample %d of %d",
-			    st$shard, st$acked, st$last));
-			terminate();
-			}
+		lose_sensor(st);
 	}
 @endif

@@ -11,6 +11,7 @@ import select
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from mtc_sensor.errors import TransportError, WireError
-from mtc_sensor.transports.base import Connected, Inbox, Transport, logger
+from mtc_sensor.transports.base import Backoff, Connected, Inbox, Transport, logger
 from mtc_sensor.wire import events
 from mtc_sensor.wire.envelope import ZeekEvent
 from mtc_sensor.wire.events import MtcEvent
@@ -37,8 +38,7 @@ _INSTEAD = (
     "use transport.kind: websocket (any Zeek from 8.0 on, see Cluster::listen_websocket) or zeromq"
 )
 _QUEUE = 1024
-_RECEIVE_S = 0.5
-_RETRY_S = 1.0
+_RECEIVE_S = 0.1
 
 
 def load_bindings() -> ModuleType:
@@ -99,6 +99,9 @@ class Broker(Transport):
         self._host, self._port = host, port
         self._endpoint = self._bindings.Endpoint()
         self._peered = threading.Event()
+        self._backoff = Backoff()
+        self._connect_at: float | None = 0.0
+        """When to try to connect; None while connected or connecting."""
 
     def publish(self, topic: str, event: MtcEvent, generation: int) -> bool:
         """Hand an event to Broker, if there is a peer."""
@@ -120,8 +123,10 @@ class Broker(Transport):
         topics = internal.VectorTopic([internal.Topic(name) for name in self.topics])
         subscriber = internal.Endpoint.make_subscriber(self._endpoint, topics, _QUEUE)
         statuses = internal.Endpoint.make_status_subscriber(self._endpoint, True)
-        self._endpoint.peer_nosync(self._host, self._port, _RETRY_S)
         while not self._closing.is_set():
+            if self._connect_at is not None and time.monotonic() >= self._connect_at:
+                self._connect_at = None
+                self._endpoint.peer_nosync(self._host, self._port, 0.0)  # 0: no attempts of its own
             # The bindings' own waiting would keep all other threads from running.
             select.select([subscriber.fd(), statuses.fd()], [], [], _RECEIVE_S)
             for status in statuses.poll():
@@ -132,17 +137,24 @@ class Broker(Transport):
         statuses.reset()
 
     def _follow(self, status: Any) -> None:
-        """Take note of a peer that came or went; Broker itself connects again."""
+        """Take note of a peer that came, went, or was not there."""
         if not status.is_status():
             logger.warning("broker %s:%d: %s", self._host, self._port, status.get_error())
+            self._connect_again()
             return
         code, codes = status.get_status().code(), self._bindings.SC
         if code == codes.PeerAdded:
+            self._backoff.reset()
             self.generation += 1
             self._peered.set()
             self._notify(Connected(self.generation))
         elif code in (codes.PeerLost, codes.PeerRemoved):
             self._peered.clear()
+            self._connect_again()
+
+    def _connect_again(self) -> None:
+        if self._connect_at is None:
+            self._connect_at = time.monotonic() + self._backoff.next()
 
     def _decode(self, data: Any) -> ZeekEvent:
         return ZeekEvent.from_value(from_broker(data))

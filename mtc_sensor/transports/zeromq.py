@@ -3,12 +3,14 @@
 A message has four parts: topic, sender, format and payload (Zeek
 ``cluster/backend/zeromq/ZeroMQ.cc``). A PUB socket drops what nobody is known to want; the XPUB
 socket sees subscriptions, and what has no subscriber yet is held for a moment. libzmq reconnects
-by itself, with backoff and jitter, and then subscribes anew.
+by itself, with backoff, and then subscribes anew; its intervals are fixed, so each transport draws
+its own.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import socket
 import threading
 import time
@@ -129,8 +131,8 @@ class ZeroMQ(Transport):
     def _connect(self, kind: int, endpoint: str, curve: Curve | None) -> zmq.Socket[bytes]:
         sock: zmq.Socket[bytes] = self._context.socket(kind)
         sock.setsockopt(zmq.LINGER, _LINGER_MS)
-        sock.setsockopt(zmq.RECONNECT_IVL, 100)
-        sock.setsockopt(zmq.RECONNECT_IVL_MAX, 5000)
+        sock.setsockopt(zmq.RECONNECT_IVL, random.randint(50, 100))  # noqa: S311 - no secret
+        sock.setsockopt(zmq.RECONNECT_IVL_MAX, random.randint(2500, 5000))  # noqa: S311
         sock.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
         sock.setsockopt(zmq.IPV6, 1)
         if kind == zmq.XPUB:

@@ -1,0 +1,30 @@
+##! Tells tests what becomes of records: each verdict as it comes, the time every 50 ms, and every
+##! counter at the end.
+
+module MTC;
+
+hook policy(v: Verdict)
+	{
+	print fmt("verdict %s %s %.6f %s", v$uid, v$kind, v$start, v$model);
+	}
+
+event tick()
+	{
+	print fmt("tick %.6f", network_time());
+	schedule 50msec { tick() };
+	}
+
+event zeek_init()
+	{
+	if ( reading_live_traffic() )
+		event tick();
+	}
+
+event zeek_done() &priority=-100
+	{
+	for ( _, st in streams )
+		print fmt("counter last %d sent %d highest %d acked %d shed %d lost %d", st$last, st$sent,
+		    st$highest, st$acked, st$shed, st$lost);
+
+	print fmt("counter refused %d stale %d", refused, stale_verdicts);
+	}
