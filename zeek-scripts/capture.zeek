@@ -332,11 +332,11 @@ function first_packet(c: connection, st: State, pkts: count)
 	local now = get_current_packet_ts();
 	local lengths = with_payload(c, st, take_packet(c, st));
 
-	if ( now >= st$end )
-		next_block(c, st, pkts, now);
-
 	if ( st?$past && pkts >= min_packets )
 		emit_past(c, st);
+
+	if ( now >= st$end )
+		next_block(c, st, pkts, now);
 
 	st$samples += lengths | offset(st$start, now) << 33;
 

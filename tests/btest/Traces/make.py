@@ -96,3 +96,4 @@ def write(name: str, timed: list[tuple[float, bytes]]) -> None:
 if __name__ == "__main__":
     write("flows.pcap", frames())
     write("stream.pcap", stream())
+    write("slow.pcap", [(n * 50.0, p) for n, p in enumerate(dialogue(4006, 5000, 5))])
