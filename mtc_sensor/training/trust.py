@@ -21,7 +21,7 @@ from mtc_sensor.models.novelty import MAX_NEIGHBOURS, Neighbours, calibrated
 from mtc_sensor.models.schema import Budget, BundleConfig, Novelty
 from mtc_sensor.models.weights import sha256_of
 from mtc_sensor.training.calibration import Fit, Samples, fit_calibration
-from mtc_sensor.training.datasets import Labelled
+from mtc_sensor.training.tasks import Labelled
 from mtc_sensor.training.thresholds import AlertBudget, Threshold, alert_threshold
 
 KNOWN = 0.95
