@@ -40,7 +40,7 @@ def main() -> int:
         if comparison.fault:
             print(f"{comparison.capture}: {comparison.fault}")
         for difference in comparison.differences if options.verbose else []:
-            print(describe(difference))
+            print(describe(difference), flush=True)
     print(total, f"{time.monotonic() - began:.0f} s", sep="\n")
     return 0 if total.share >= options.least else 1
 

@@ -169,6 +169,8 @@ def _set_payload(batch: FlowBatch, sample: NDArray[np.int64], found: DecodedBatc
     """Set the payload length of samples to that of their datagrams, if these are theirs."""
     known = np.flatnonzero(sample >= 0)
     sample, found = sample[known], take(found, known)
-    same = unpack_samples(batch.samples[sample]).ip_len == np.minimum(found.ip_len, MAX_LENGTH)
+    ip_len = unpack_samples(batch.samples[sample]).ip_len
+    # A header without a length (TCP segmentation offload) tells nothing: here the rest is made up.
+    same = (ip_len == np.minimum(found.ip_len, MAX_LENGTH)) & (ip_len > 0)
     payload = np.clip(found.payload[same], 0, MAX_LENGTH).astype(np.uint64)
     batch.samples[sample[same]] = batch.samples[sample[same]] & ~_PAYLOAD | payload

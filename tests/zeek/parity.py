@@ -25,7 +25,7 @@ from mtc_sensor.capture.decode import Decoder
 from mtc_sensor.capture.flows import FlowSettings, FlowTable
 from mtc_sensor.capture.pcap import read_packets
 from mtc_sensor.errors import CaptureError
-from mtc_sensor.flow import FlowBatch, Kind, unpack_samples
+from mtc_sensor.flow import FlowBatch, Kind, Samples, unpack_samples
 from mtc_sensor.wire.assemble import to_flow_batch
 from mtc_sensor.wire.events import Sample
 from mtc_sensor.wire.values import Address, Port, Proto, unmap_address
@@ -263,8 +263,7 @@ def _differing(zeek: Record, ours: Record) -> Iterator[str]:
     if len(zeek.samples) != len(ours.samples):
         yield "packets"
     elif not np.array_equal(zeek.samples, ours.samples):
-        fields = zip(unpack_samples(zeek.samples), unpack_samples(ours.samples), strict=True)
-        names = ("offset", "dir", "ip_len", "payload")
-        for name, (one, other) in zip(names, fields, strict=True):
-            if not np.array_equal(one, other):
+        one, other = unpack_samples(zeek.samples), unpack_samples(ours.samples)
+        for name in Samples._fields:
+            if not np.array_equal(getattr(one, name), getattr(other, name)):
                 yield name

@@ -127,6 +127,15 @@ def test_a_short_final_of_a_later_block() -> None:
     np.testing.assert_array_equal(batch.head, flows.head)
 
 
+def test_the_exporter_knows_the_payload_of_a_packet_whose_header_has_no_length() -> None:
+    packet = bytearray(frames.ethernet(tcp4(1)))
+    packet[16:18] = bytes(2)
+    (own,) = exported(captured([bytes(packet)], 1), [bytes(packet)], 1)
+    batch = to_flow_batch([replace(own, samples=own.samples | np.uint64(700))])
+    np.testing.assert_array_equal(batch.head_len, [80])
+    np.testing.assert_array_equal(batch.samples & np.uint64(0xFFFFFFFF), [700])
+
+
 def test_heads_of_something_else_are_empty() -> None:
     packet = frames.ethernet(tcp4(1))
     heads = (packet, b"", packet[:30], bytes(160), packet)
