@@ -26,9 +26,10 @@ from mtc_sensor.training import calibration, metrics
 from mtc_sensor.training.augment import augment
 from mtc_sensor.training.baselines import boosted_trees, nearest_neighbour
 from mtc_sensor.training.cards import card
-from mtc_sensor.training.datasets import Labelled, manifest_sha256
 from mtc_sensor.training.fit import Recipe, balanced, fit, logits_of
 from mtc_sensor.training.malware import BENIGN, LABELS, SETS, group_of, matrices, read_task, split
+from mtc_sensor.training.manifest import read_manifest
+from mtc_sensor.training.tasks import Labelled
 
 NETWORK = "packet-cnn"
 EPOCHS = {"packet-cnn": 20, "byte-cnn-lstm": 6}
@@ -162,7 +163,7 @@ def _config(data: Path, temperature: float, threshold: float, scores: Scores) ->
         "judges": {"kinds": ["early", "final"], "min_packets": 4},
         "policy": {"threshold": threshold, "unknown_below": UNKNOWN_BELOW},
         "data": {
-            "manifest_sha256": manifest_sha256(data),
+            "manifest_sha256": read_manifest(data).sha256,
             "sets": list(SETS),
             "protocol": "split by capture and time, duplicates removed, all masks",
         },

@@ -28,8 +28,10 @@ from mtc_sensor.training.augment_flows import augment_flows
 from mtc_sensor.training.baselines import boosted_trees, nearest_neighbour
 from mtc_sensor.training.cards import card
 from mtc_sensor.training.categories import LABELS, MIN_PACKETS, SETS, SPEC, read_task
-from mtc_sensor.training.datasets import Labelled, first_of_each, manifest_sha256
 from mtc_sensor.training.fit import Recipe, balanced, fit, logits_of
+from mtc_sensor.training.manifest import read_manifest
+from mtc_sensor.training.splits import first_of_each
+from mtc_sensor.training.tasks import Labelled
 
 NETWORK = "flowpic-mini"
 RECIPE = Recipe(epochs=12, smoothing=0.05)
@@ -87,8 +89,9 @@ def split(task: Labelled, pictures: Pictures) -> tuple[Rows, Rows]:
     """Return rows to train and to validate on: each picture once, and never in both."""
     training = task.of(lambda source: source.split) == "train"
     train, val = np.flatnonzero(training), np.flatnonzero(~training)
-    train = train[first_of_each(pictures[train], pictures[:0])]
-    return train, val[first_of_each(pictures[val], pictures[train])]
+    known = [pictures[row].tobytes() for row in train]
+    train = train[first_of_each(known)]
+    return train, val[first_of_each([pictures[row].tobytes() for row in val], known)]
 
 
 def train_network(task: Labelled) -> nn.Module:
@@ -173,7 +176,7 @@ def _config(
         "judges": {"kinds": ["block", "final"], "min_packets": MIN_PACKETS},
         "policy": {"threshold": None, "unknown_below": unknown_below},
         "data": {
-            "manifest_sha256": manifest_sha256(data),
+            "manifest_sha256": read_manifest(data).sha256,
             "sets": list(SETS),
             "protocol": "split by file as in the manifest, duplicates removed",
         },

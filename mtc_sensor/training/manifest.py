@@ -102,9 +102,7 @@ def _sources(file: Path, raw: bytes) -> list[Source]:
                 )
         return [_source(file, reader.line_num, row) for row in reader]
     except UnicodeDecodeError as fault:
-        raise DataError(
-            f"{file}: byte {fault.start} is not UTF-8: save it as UTF-8 CSV"
-        ) from fault
+        raise DataError(f"{file}: byte {fault.start} is not UTF-8: save it as UTF-8 CSV") from fault
     except csv.Error as fault:
         raise DataError(f"{file}: line {reader.line_num}: {fault}: correct the CSV") from fault
 

@@ -4,18 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mtc_sensor.training.evaluate import auroc
 
 from mtc_sensor.inference import Model, load_models
 from mtc_sensor.training import categories, malware
-from mtc_sensor.training.datasets import Labelled, manifest_sha256
-from mtc_sensor.training.evaluate import auroc
+from mtc_sensor.training.manifest import read_manifest
+from mtc_sensor.training.tasks import Labelled
 
 pytestmark = pytest.mark.data
 
 
 def shipped(name: str, data: Path) -> Model:
     model = load_models([name], "cpu")[0]
-    if model.bundle.config.data.manifest_sha256 != manifest_sha256(data):
+    if model.bundle.config.data.manifest_sha256 != read_manifest(data).sha256:
         pytest.skip("the data is not what the model's card is about")
     return model
 

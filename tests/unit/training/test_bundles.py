@@ -6,13 +6,14 @@ import numpy as np
 
 from mtc_sensor.flow import FlowBatch
 from mtc_sensor.training import byte_cnn, categories, flowpic, malware
-from mtc_sensor.training.datasets import Labelled, Source
+from mtc_sensor.training.manifest import Source
+from mtc_sensor.training.tasks import Labelled
 
 
 def task(splits: list[str], sets: list[str], labels: list[int]) -> Labelled:
     """One flow per source."""
     sources = tuple(
-        Source(f"{i}", set_, "", "", "", split)
+        Source(f"{i}", "", set_, split=split)
         for i, (split, set_) in enumerate(zip(splits, sets, strict=True))
     )
     flows = replace(FlowBatch.empty(), uid=np.zeros(len(labels), "S24"))

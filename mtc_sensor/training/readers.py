@@ -1,0 +1,64 @@
+"""How the files of a manifest are read: by what they are called, and by the set they are in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from mtc_sensor.capture.flows import FlowSettings
+from mtc_sensor.capture.records import CaptureFile
+from mtc_sensor.training import times_sizes
+from mtc_sensor.training.manifest import Source
+from mtc_sensor.training.times_sizes import Part
+
+Read: TypeAlias = Callable[[Path, FlowSettings, Counter[str]], Iterator[Part]]
+"""Yields a file's records and counts what is not in them. Raises CaptureError where it ends."""
+
+
+class Reader(NamedTuple):
+    """A way to read a file."""
+
+    read: Read
+    version: int = 1
+    """Raised when the same file gives other records."""
+    beside: bool = False
+    """Whether labels are in the file that `times_sizes.beside` names."""
+
+
+def read_capture(path: Path, settings: FlowSettings, dropped: Counter[str]) -> Iterator[Part]:
+    """Read a pcap or pcapng, plain or compressed; of a damaged one what is before the damage."""
+    capture = CaptureFile(path, settings)
+    try:
+        for flows in capture:
+            yield flows, None
+    finally:
+        dropped.update({name: count for name, count in capture.counts.dropped.items() if count})
+
+
+def _plain(read: Callable[[Path, FlowSettings], Iterator[Part]]) -> Read:
+    return lambda path, settings, dropped: read(path, settings)
+
+
+READERS: dict[str, Reader] = {
+    "capture": Reader(read_capture),
+    "joy": Reader(_plain(times_sizes.read_joy)),
+    "arrays": Reader(_plain(times_sizes.read_arrays)),
+    "signed-sizes": Reader(_plain(times_sizes.read_signed_sizes)),
+    "ode": Reader(_plain(times_sizes.read_ode), beside=True),
+}
+_SUFFIXES = {
+    ".json": "joy",
+    ".npz": "arrays",
+    ".npy": "ode",
+    ".csv": "signed-sizes",
+}
+
+
+def reader_of(source: Source) -> str | None:
+    """Return the name of the reader of a file; None for one that only accompanies others."""
+    name = Path(source.path).name.removesuffix(".gz")
+    if source.label == "index" or name.startswith("y_") or "_y." in name:
+        return None
+    return _SUFFIXES.get(Path(name).suffix, "capture")
