@@ -14,7 +14,8 @@ RESEND_AFTER_S = 1.0
 RESEND_TRIES = 5
 MOST_UNACKED = 1 << 16
 """An exporter that claims to have more samples on the way is not believed."""
-_MOST_RANGES = 8
+_MOST_RANGES = 400
+"""Every other sample of a window. What is not asked for is given up with the rest."""
 _MOST_LOST = 4096
 
 

@@ -44,6 +44,7 @@ _UNHEARD_S = 5.0
 _LINGER_MS = 1000
 _RETRY_MS = 5
 _IDLE_MS = 500
+_MOST_NODES = 1024
 _HANDSHAKE_FAILED = (
     zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
     | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
@@ -65,6 +66,11 @@ class _Outgoing:
     topic: bytes
     payload: bytes
     until: float
+
+
+def _node(topic: bytes) -> bytes:
+    """Return the last part of a topic: who listens to a topic of the MTC events."""
+    return topic.rstrip(b"/").rpartition(b"/")[2]
 
 
 class ZeroMQ(Transport):
@@ -96,6 +102,8 @@ class ZeroMQ(Transport):
         super().__init__(inbox, topics)
         self._sender = f"mtc-sensor_{socket.gethostname()}_{os.getpid()}".encode()
         self._heard: set[bytes] = set()
+        self._lost: dict[bytes, int] = {}
+        self._lost_before = 0
         self._outbox: deque[_Outgoing] = deque()
         self._room = threading.Condition()
         self._context = zmq.Context()
@@ -114,7 +122,7 @@ class ZeroMQ(Transport):
             if not room:
                 self.counts["outbox_full"] += 1
                 return False
-            if generation != self.generation:
+            if generation < self._lost.get(_node(topic.encode()), self._lost_before):
                 self.counts["stale"] += 1
                 return False
             until = time.monotonic() + patience
@@ -218,9 +226,16 @@ class ZeroMQ(Transport):
                 self._lose(topic)
 
     def _lose(self, topic: bytes) -> None:
-        """Begin a new generation: what was sent to `topic` a moment ago may be gone."""
+        """Begin a new generation: what was sent to the topic's node a moment ago may be gone.
+
+        What is on the way to other nodes is not: a worker that ends is no worry of theirs.
+        """
         with self._room:
             self.generation += 1
+            if len(self._lost) >= _MOST_NODES:
+                self._lost.clear()
+                self._lost_before = self.generation
+            self._lost[_node(topic)] = self.generation
             kept = [item for item in self._outbox if item.topic != topic]
             self._outbox = deque(kept)
             self._room.notify_all()

@@ -18,7 +18,7 @@ from websockets.sync.server import ServerConnection, serve
 from mtc_sensor.errors import TransportError
 from mtc_sensor.sensor import Sensor
 from mtc_sensor.streams import BUDGET, Streams, Totals
-from mtc_sensor.transports.base import Inbox, Transport
+from mtc_sensor.transports.base import Inbox, Incoming, Subscribed, Transport, Unsubscribed
 from mtc_sensor.transports.websocket import APPLICATION, WebSocket, tls_context
 from mtc_sensor.transports.zeromq import FORMAT, Curve, ZeroMQ
 from mtc_sensor.wire import topics
@@ -72,6 +72,13 @@ def over_websocket(
     inbox, bus = Inbox(), WebSocketBus(exporters, drop_after)
     with bus, running(WebSocket(inbox, TOPICS, bus.url), inbox) as sensor:
         yield sensor, bus
+
+
+def topics_of(
+    kind: type[Subscribed | Unsubscribed], heard: list[Incoming], inbox: Inbox
+) -> set[str]:
+    heard += inbox.get(0.05)
+    return {item.topic for item in heard if isinstance(item, kind)}
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -130,6 +137,29 @@ def test_two_exporters_share_the_windows(tmp_path: Path) -> None:
             assert exporter.done.wait(TIMEOUT_S)
             assert {verdict.seq for verdict in exporter.verdicts} == set(range(1, 1001))
         assert sensor.totals == Totals(judged=2000, shed=0, lost=0, in_flight=0)
+
+
+def test_an_exporter_that_goes_makes_nothing_stale_for_others(tmp_path: Path) -> None:
+    inbox = Inbox()
+    with ZeroMQBus([], tmp_path) as bus, zmq.Context() as context:
+        nodes = [context.socket(zmq.SUB) for _ in range(2)]
+        for number, sock in enumerate(nodes):
+            sock.subscribe(topics.verdicts_for(f"worker-{number}"))
+            sock.connect(bus.xpub)
+        transport = ZeroMQ(inbox, TOPICS, bus.xpub, bus.xsub)
+        transport.start()
+        heard: list[Incoming] = []
+        wanted = {topics.verdicts_for(f"worker-{number}") for number in (0, 1)}
+        wait_for(lambda: wanted <= topics_of(Subscribed, heard, inbox))
+        nodes[0].close(0)
+        wait_for(lambda: bool(topics_of(Unsubscribed, heard, inbox)))
+        (verdict,) = judge(samples(1))[0]
+        sent = [transport.publish(topics.verdicts_for(f"worker-{n}"), verdict, 0) for n in (0, 1)]
+        assert sent == [False, True]
+        assert transport.counts == {"stale": 1}
+        assert nodes[1].poll(10_000)
+        transport.close()
+        nodes[1].close(0)
 
 
 def test_what_cannot_be_decoded_is_counted(tmp_path: Path) -> None:

@@ -70,6 +70,12 @@ def test_the_tail_is_missed_when_the_exporter_says_where_it_stands() -> None:
     assert stream.shed == 7
 
 
+def test_every_other_sample_of_a_window_is_asked_for_at_once() -> None:
+    stream = synced()
+    receive(stream, *range(2, 801, 2))
+    assert stream.resend(0.0) == [(seq, seq) for seq in range(1, 800, 2)]
+
+
 def test_what_never_comes_is_lost_and_acked() -> None:
     stream = synced()
     receive(stream, 3)
