@@ -8,27 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc_sensor.errors import MtcError
-from mtc_sensor.flow import FlowBatch, unpack_samples
 
 Inputs = NDArray[np.generic]
 Baseline = Callable[[Inputs, NDArray[np.int64], Inputs, int], NDArray[np.float64]]
 
-PACKETS = 10
-"""First packets of a record that the baselines see."""
 _CHUNK = 1 << 22
 """Distances in memory at a time."""
-
-
-def first_packets(flows: FlowBatch, packets: int = PACKETS) -> NDArray[np.float32]:
-    """Return (n, packets) IP lengths of the first packets, negative by the responder, then 0."""
-    samples = unpack_samples(flows.samples)
-    rows = flows.sample_rows()
-    place = np.arange(len(rows)) - flows.sample_offsets[rows]
-    early = place < packets
-    signed = np.where(samples.responder, -1.0, 1.0) * samples.ip_len
-    found = np.zeros((len(flows), packets), np.float32)
-    found[rows[early], place[early]] = signed[early]
-    return found
 
 
 def nearest_neighbour(
@@ -88,4 +73,4 @@ BASELINES: dict[str, Baseline] = {
     "nearest_neighbour": nearest_neighbour,
     "boosted_trees": boosted_trees,
 }
-"""On sizes and directions of the first packets."""
+"""Trained and asked on `splits.size_sequences`: sizes and directions of the first 10 packets."""

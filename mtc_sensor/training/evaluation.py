@@ -19,8 +19,10 @@ from mtc_sensor.flow import FlowBatch
 from mtc_sensor.inference import Model, Outputs
 from mtc_sensor.training import metrics
 from mtc_sensor.training.answers import Answers, Measured, Scalars, Space, measure, space_of
-from mtc_sensor.training.baselines import BASELINES, first_packets
+from mtc_sensor.training.baselines import BASELINES
+from mtc_sensor.training.manifest import TRAIN
 from mtc_sensor.training.metrics import FALSE_POSITIVE_RATES
+from mtc_sensor.training.splits import first_of_each, paper, signatures, size_sequences
 from mtc_sensor.training.tasks import Labelled, Task
 from mtc_sensor.verdict import Verdicts, judge
 
@@ -82,6 +84,7 @@ def evaluate(
         )
     test = test.take(rows)
     space = space_of(model, task, test.label)
+    model.outputs(test.flows.take(np.arange(1)))  # compiles what is compiled at its first call
     began = time.perf_counter()
     outputs = model.outputs(test.flows)
     cost = (time.perf_counter() - began) / len(rows) * 1e6
@@ -98,6 +101,48 @@ def evaluate(
         speed=_speed(test.flows, cost),
         verdicts=_alerts(answers, verdicts.malicious),
     )
+
+
+def sides(
+    model: Model, labelled: Labelled, split: str | None, protocol: str
+) -> tuple[Labelled, Labelled | None]:
+    """Return what to ask a model about, and what to train baselines on.
+
+    Parameters
+    ----------
+    model
+        Its input says what a duplicate is.
+    labelled
+        Records that it judges.
+    split
+        Name of the manifest's rows to ask about; None for all but ``train``, or for all rows if
+        there are no others.
+    protocol
+        ``honest``: an input counts once, and not if it is among the train rows'. ``paper``: split
+        at random whatever the manifest says, duplicates and all.
+
+    Raises
+    ------
+    DataError
+        If nothing is left to ask about.
+    """
+    if protocol == "paper":
+        drawn = paper(labelled)
+        return labelled.take(drawn.val), labelled.take(drawn.train)
+    named = labelled.of(lambda source: source.split)
+    asked = named != TRAIN if split is None else named == split
+    asked |= split is None and not asked.any()
+    train, test = np.flatnonzero((named == TRAIN) & ~asked), np.flatnonzero(asked)
+    digests = signatures(labelled.flows, "bytes" if model.bundle.spec.head_bytes else "sizes")
+    seen = [digests[row] for row in train]
+    test = test[first_of_each([digests[row] for row in test], seen)]
+    if not len(test):
+        raise DataError(
+            f"{model.name}: no records to ask about in split {split or 'other than train'}: the "
+            f"manifest has {', '.join(np.unique(named)) or 'none'}; choose one with --split"
+        )
+    train = train[first_of_each(seen)]
+    return labelled.take(test), labelled.take(train) if len(train) else None
 
 
 def _answers(space: Space, outputs: Outputs, verdicts: Verdicts, test: Labelled) -> Answers:
@@ -119,7 +164,7 @@ def _baselines(
     known = label >= 0
     if not known.any():
         return None
-    inputs, asked = first_packets(train.flows.take(known)), first_packets(test.flows)
+    inputs, asked = size_sequences(train.flows.take(known)), size_sequences(test.flows)
     nothing = np.zeros(len(test), np.bool_)
     truth = space.of_task[test.label]
     return {
