@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtc_sensor.capture.flows import FlowSettings
 from mtc_sensor.errors import BundleError
-from mtc_sensor.features.byte_matrix import byte_matrix
-from mtc_sensor.features.flowpic import FlowPicIndex, flowpic_indices
-from mtc_sensor.features.spec import ByteMatrixSpec, FlowPicSpec
+from mtc_sensor.features.spec import FusionSpec
 from mtc_sensor.flow import FlowBatch, Kind
+from mtc_sensor.fusion import Members
 from mtc_sensor.models.bundle import Bundle, bundle_path, load_bundle
+from mtc_sensor.models.inputs import inputs_of
 from mtc_sensor.models.novelty import calibrated
 from mtc_sensor.verdict import Verdicts, judge
 
@@ -56,6 +58,8 @@ class Model:
         self.bundle = bundle
         self.device = _device(device)
         bundle.to(self.device)
+        members = [Model(member, device) for member in bundle.members]
+        self.members = Members(members) if members else None
 
         self.name = bundle.config.name
         self.policy = bundle.config.verdict_policy()
@@ -65,8 +69,13 @@ class Model:
         judges = self.bundle.config.judges
         kinds = [Kind[name.upper()] for name in judges.kinds]
         judged = np.isin(batch.kind, kinds) & (batch.packets >= judges.min_packets)
-        if isinstance(self.bundle.spec, ByteMatrixSpec):
+        spec = self.bundle.spec
+        if spec.head_bytes:
             judged &= batch.heads > 0
+        if spec.reads_tokens:
+            judged &= np.diff(batch.token_offsets) > 0
+        if self.members is not None:
+            judged &= self.members.rows(batch)
         return np.flatnonzero(judged)
 
     def predict(self, batch: FlowBatch) -> NDArray[np.float32]:
@@ -76,15 +85,33 @@ class Model:
     def outputs(self, batch: FlowBatch) -> Outputs:
         """Return probabilities and novelty of every record of `batch`.
 
-        Memory is bounded whatever the batch: `BATCH_VALUES` input values at a time. The pictures of
+        Memory is bounded whatever the batch: `BATCH_VALUES` input values at a time. The inputs of
         one record weigh the same.
         """
-        inputs, rows = self.inputs(batch)
+        return self._outputs(*self.inputs(batch), len(batch))
+
+    def judge(self, batch: FlowBatch, now_us: int | None = None) -> Verdicts:
+        """Return a verdict on every record of `batch`; `now_us` is `verdict.judge`'s."""
+        if self.members is None:
+            outputs = self.outputs(batch)
+            return judge(
+                batch, self.name, self.policy, outputs.probabilities, now_us, outputs.novelty
+            )
+        evidence = self.members.evidence(batch)
+        outputs = self._outputs(self._sliced(evidence), None, len(batch))
+        verdicts = judge(
+            batch, self.name, self.policy, outputs.probabilities, now_us, outputs.novelty
+        )
+        return self.members.told(verdicts, evidence)
+
+    def _outputs(
+        self, inputs: Iterator[Tensor], rows: NDArray[np.int64] | None, count: int
+    ) -> Outputs:
         columns = [np.empty((0, len(self.policy.labels) + 1), np.float32)]
         columns += [self._forward(part) for part in inputs]
         values = np.concatenate(columns)
         if rows is not None:
-            values = mean_by_row(values, rows, len(batch))
+            values = mean_by_row(values, rows, count)
         return self._calibrated(values[:, :-1], values[:, -1])
 
     def features(self, batch: FlowBatch) -> NDArray[np.float32]:
@@ -96,10 +123,19 @@ class Model:
     def inputs(self, batch: FlowBatch) -> tuple[Iterator[Tensor], NDArray[np.int64] | None]:
         """Return the inputs in batches on the device, and the record of each (None: in order)."""
         spec = self.bundle.spec
-        if isinstance(spec, ByteMatrixSpec):
-            return self._matrices(batch, spec), None
-        index = flowpic_indices(batch, spec)
-        return self._pictures(index, spec), index.rows
+        if isinstance(spec, FusionSpec):
+            assert self.members is not None
+            return self._sliced(self.members.evidence(batch)), None
+        built = inputs_of(batch, spec)
+        parts = (
+            built.take(np.arange(part.start, part.stop), self.device)
+            for part in _chunks(len(built.rows), spec.shape)
+        )
+        return parts, None if built.one_each else built.rows
+
+    def _sliced(self, evidence: NDArray[np.float32]) -> Iterator[Tensor]:
+        for part in _chunks(len(evidence), evidence.shape[1:]):
+            yield torch.from_numpy(evidence[part]).to(self.device)
 
     def _calibrated(
         self, probabilities: NDArray[np.float32], novelty: NDArray[np.float32]
@@ -118,22 +154,6 @@ class Model:
             novelty = novelty if known is None else known.novelty(features)
             return torch.column_stack([probabilities, novelty])[: len(inputs)].cpu().numpy()
 
-    def _matrices(self, batch: FlowBatch, spec: ByteMatrixSpec) -> Iterator[Tensor]:
-        for part in _chunks(len(batch), spec.shape):
-            matrix = byte_matrix(batch.take(np.arange(len(batch))[part]), spec)
-            yield torch.from_numpy(matrix).to(self.device)
-
-    def _pictures(self, index: FlowPicIndex, spec: FlowPicSpec) -> Iterator[Tensor]:
-        """Count the packets of some pictures at a time, on the device."""
-        cells = math.prod(spec.shape)
-        for part in _chunks(len(index.rows), spec.shape):
-            first, end = np.searchsorted(index.picture, (part.start, part.stop))
-            flat = (index.picture[first:end] - part.start) * cells + index.cell[first:end]
-            counts = torch.bincount(
-                torch.from_numpy(flat).to(self.device), minlength=(part.stop - part.start) * cells
-            )
-            yield counts.view(-1, *spec.shape)
-
 
 def load_models(names: Sequence[str], device: str = "auto") -> list[Model]:
     """Load bundles by shipped name or folder, in their order.
@@ -144,6 +164,17 @@ def load_models(names: Sequence[str], device: str = "auto") -> list[Model]:
     if not models or len({model.name for model in models}) < len(models):
         raise BundleError(f"models: {', '.join(names) or 'none'}: give at least one, and each once")
     return models
+
+
+def settings_for(models: Sequence[Model], settings: FlowSettings | None = None) -> FlowSettings:
+    """Return settings of flow assembly with all that the models look at in records."""
+    asked = [*models, *(one for model in models if model.members for one in model.members.models)]
+    settings = settings or FlowSettings()
+    return replace(
+        settings,
+        head_bytes=max([settings.head_bytes, *(model.bundle.spec.head_bytes for model in asked)]),
+        tokens=settings.tokens or any(model.bundle.spec.reads_tokens for model in asked),
+    )
 
 
 def judge_records(
@@ -160,8 +191,7 @@ def judge_rows(
     for model in models:
         rows = model.rows(records)
         batch = records.take(rows)
-        probabilities, novelty = model.outputs(batch)
-        yield rows, judge(batch, model.name, model.policy, probabilities, now_us, novelty)
+        yield rows, model.judge(batch, now_us)
 
 
 def _device(name: str) -> torch.device:

@@ -26,13 +26,14 @@ Payloads are kept as they are: addresses and names that an application writes in
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtc_sensor._jit import njit
-from mtc_sensor.features.spec import HEAD_BYTES, ByteMatrixSpec, Mask
+from mtc_sensor.features.spec import HEAD_BYTES, PACKET_BYTES, ByteMatrixSpec, Mask, PacketBytesSpec
 from mtc_sensor.flow import FlowBatch
 
 _TCP, _UDP, _ECHO, _OTHER_ICMP, _UNKNOWN = range(5)
@@ -46,7 +47,7 @@ _L4_FIELDS: dict[int, dict[Mask, Sequence[int]]] = {
     _TCP: {"ports": range(4), "checksums": (16, 17), "tcp_seq": range(4, 12)},
     _UDP: {"ports": range(4), "checksums": (6, 7)},
     _ECHO: {"checksums": (2, 3), "icmp_id": range(4, 8)},
-    _OTHER_ICMP: {"checksums": (2, 3), "addresses": range(4, HEAD_BYTES)},
+    _OTHER_ICMP: {"checksums": (2, 3), "addresses": range(4, PACKET_BYTES)},
 }
 """Hidden bytes from the transport header on."""
 
@@ -57,11 +58,11 @@ class _Keep(NamedTuple):
     """The bits of a head that are kept: 0xFF for a byte that is not masked."""
 
     ip: Bytes
-    """(7, 80) of the fixed IP header, by version."""
+    """(7, 1500) of the fixed IP header, by version."""
     options: int
     """Of a byte between it and the transport header."""
     l4: Bytes
-    """(4, 80) from the transport header on, by transport."""
+    """(4, 1500) from the transport header on, by transport."""
     unknown: int
     """Of a byte that belongs to no known header."""
     timestamps: bool
@@ -79,24 +80,49 @@ def byte_matrix(batch: FlowBatch, spec: ByteMatrixSpec) -> Bytes:
     -----
     Heads are untrusted: lengths and positions beyond a head are cut to it.
     """
-    matrix = np.zeros((len(batch), *spec.shape), np.uint8)
+    return _matrix(batch, spec.shape, spec.masks)
+
+
+def packet_bytes(batch: FlowBatch, spec: PacketBytesSpec, heads: NDArray[np.int64]) -> Bytes:
+    """Return (k, bytes) uint8: the `heads` (their positions in the batch), masked fields 0.
+
+    A packet begins with its IP header and is zero-padded, as in Lotfollahi, Jafari Siavoshani,
+    Shirali Hossein Zade, Saberian: "Deep Packet: A Novel Approach for Encrypted Traffic
+    Classification Using Deep Learning", Soft Computing 24 (2020). UDP headers are not filled up to
+    the length of TCP's.
+    """
+    alone = replace(
+        batch,
+        proto=batch.proto[batch.head_rows()[heads]],
+        head=batch.head[heads],
+        head_len=batch.head_len[heads],
+        head_l4=batch.head_l4[heads],
+        head_offsets=np.arange(len(heads) + 1, dtype=np.int64),
+    )
+    return _matrix(alone, (1, *spec.shape), spec.masks)[:, 0]
+
+
+def _matrix(batch: FlowBatch, shape: tuple[int, int], masks: tuple[Mask, ...]) -> Bytes:
+    matrix = np.zeros((len(batch.proto), *shape), np.uint8)
+    # Headers are looked for as far in wide heads as in those that a model of few bytes is served.
+    seen = np.minimum(batch.head_len, max(HEAD_BYTES, shape[1]))
     _fill(
         matrix,
         batch.head,
-        batch.head_len.astype(np.int64),
+        seen.astype(np.int64),
         batch.head_l4.astype(np.int64),
         batch.head_offsets,
         batch.proto,
-        _kept(spec.masks),
+        _kept(masks),
     )
     return matrix
 
 
 def _kept(masks: tuple[Mask, ...]) -> _Keep:
     keep = _Keep(
-        ip=np.full((7, HEAD_BYTES), 0xFF, np.uint8),
+        ip=np.full((7, PACKET_BYTES), 0xFF, np.uint8),
         options=0 if "ip_options" in masks else 0xFF,
-        l4=np.full((4, HEAD_BYTES), 0xFF, np.uint8),
+        l4=np.full((4, PACKET_BYTES), 0xFF, np.uint8),
         unknown=0 if masks else 0xFF,
         timestamps="tcp_timestamps" not in masks,
     )

@@ -4,6 +4,7 @@
 
     <name>/bundle.yaml  weights.safetensors  reference.safetensors  card.md  neighbours.safetensors
 
+A model of scikit-learn has `model.onnx` instead of weights.
 `neighbours.safetensors`, which may be missing, is what `models.novelty` measures by.
 `reference.safetensors` holds an input and the probabilities it gives, so that `verify` can tell
 whether this machine computes what was measured.
@@ -22,19 +23,30 @@ from torch import Tensor, nn
 
 from mtc_sensor._yaml import load_yaml, nearest
 from mtc_sensor.errors import BundleError
-from mtc_sensor.features.spec import ByteMatrixSpec, FlowPicSpec, parse_spec
+from mtc_sensor.features.spec import FeatureSpec, FusionSpec, parse_spec
+from mtc_sensor.models.forest import FORESTS, OnnxForest
 from mtc_sensor.models.networks import NETWORKS, build_network
-from mtc_sensor.models.novelty import MAX_NEIGHBOURS, Neighbours, last_linear, with_features
+from mtc_sensor.models.novelty import MAX_NEIGHBOURS, Neighbours, feature_width, with_features
 from mtc_sensor.models.schema import BundleConfig
-from mtc_sensor.models.weights import PICKLE_SUFFIXES, check_tensors, read_tensors, sha256_of
+from mtc_sensor.models.weights import (
+    PICKLE_SUFFIXES,
+    check_tensors,
+    read_file,
+    read_tensors,
+    sha256_of,
+)
 
 CONFIG = "bundle.yaml"
 WEIGHTS = "weights.safetensors"
+ONNX = "model.onnx"
 REFERENCE = "reference.safetensors"
 NEIGHBOURS = "neighbours.safetensors"
 CARD = "card.md"
 TOLERANCE = 1e-4
 """How far probabilities may be from the reference ones, on any device."""
+
+_MAX_CONFIG = 1 << 17
+"""Bytes of a bundle.yaml; a vocabulary is most of it."""
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 SHIPPED = (_PACKAGE / "_shipped" / "models", _PACKAGE.parent / "models")
@@ -47,9 +59,11 @@ class Bundle:
 
     path: Path
     config: BundleConfig
-    spec: ByteMatrixSpec | FlowPicSpec
+    spec: FeatureSpec
     network: nn.Module
     neighbours: Neighbours | None = None
+    members: tuple[Bundle, ...] = ()
+    """The bundles that a fusion asks."""
 
     def to(self, device: torch.device) -> None:
         """Move to the device where inputs will be."""
@@ -95,15 +109,12 @@ def load_bundle(path: Path) -> Bundle:
     network's, numbers that are not finite, a pickle, an absurd size, a file outside the folder.
     """
     _check_folder(path)
-    config = load_yaml(_inside(path, CONFIG), BundleConfig, BundleError)
+    config = load_yaml(_inside(path, CONFIG), BundleConfig, BundleError, _MAX_CONFIG)
     spec = _spec(path / CONFIG, config)
-    network = _network(path / CONFIG, config, spec)
-    weights = _inside(path, WEIGHTS)
-    tensors = read_tensors(weights, config.weights_sha256, "weights_sha256")
-    check_tensors(weights, tensors, network)
-    network.load_state_dict(tensors, assign=True)
+    network = (_forest if config.network.name in FORESTS else _network)(path, config, spec)
     network.eval().requires_grad_(False)
-    return Bundle(path, config, spec, network, _neighbours(path, config, network))
+    members = _members(path, spec) if isinstance(spec, FusionSpec) else ()
+    return Bundle(path, config, spec, network, _neighbours(path, config, spec, network), members)
 
 
 def verify(path: Path) -> float:
@@ -146,9 +157,14 @@ def save_bundle(
     with torch.inference_mode():
         temperature = float(str(config["temperature"]))
         probabilities = torch.softmax(network(reference).float() / temperature, dim=1)
-    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    if isinstance(network, OnnxForest):
+        (path / ONNX).write_bytes(network.data)
+        weights = sha256_of(network.data)
+    else:
+        tensors = network.state_dict().items()
+        weights = _save(path / WEIGHTS, {name: value.contiguous() for name, value in tensors})
     hashes = {
-        "weights_sha256": _save(path / WEIGHTS, weights),
+        "weights_sha256": weights,
         "reference_sha256": _save(
             path / REFERENCE, {"input": reference, "probabilities": probabilities}
         ),
@@ -176,12 +192,14 @@ def _check_folder(path: Path) -> None:
         )
 
 
-def _neighbours(path: Path, config: BundleConfig, network: nn.Module) -> Neighbours | None:
+def _neighbours(
+    path: Path, config: BundleConfig, spec: FeatureSpec, network: nn.Module
+) -> Neighbours | None:
     if config.novelty is None:
         return None
     file = _inside(path, NEIGHBOURS)
     tensors = read_tensors(file, config.novelty.neighbours_sha256, "novelty.neighbours_sha256")
-    features, width = tensors.get("features"), last_linear(network).in_features
+    features, width = tensors.get("features"), feature_width(network, spec.shape)
     fits = features is not None and features.ndim == 2 and features.shape[1] == width
     if features is None or not fits or not 0 < len(features) <= MAX_NEIGHBOURS:
         raise BundleError(
@@ -203,22 +221,65 @@ def _inside(path: Path, name: str) -> Path:
     return path / name
 
 
-def _spec(file: Path, config: BundleConfig) -> ByteMatrixSpec | FlowPicSpec:
+def _spec(file: Path, config: BundleConfig) -> FeatureSpec:
     try:
         return parse_spec(config.input)
     except BundleError as fault:
         raise BundleError(f"{file}: input: {fault}") from fault
 
 
-def _network(file: Path, config: BundleConfig, spec: ByteMatrixSpec | FlowPicSpec) -> nn.Module:
-    """Make the network on `meta`: shapes without memory, however large."""
-    name = config.network.name
+def _network(path: Path, config: BundleConfig, spec: FeatureSpec) -> nn.Module:
+    """Make the network on `meta` (shapes without memory, however large), then read its weights."""
+    name, file = config.network.name, path / CONFIG
     if name not in NETWORKS:
-        raise BundleError(
-            f"{file}: network.name: unknown network {name}: {nearest(name, NETWORKS)}"
-        )
+        known = {*NETWORKS, *FORESTS}
+        raise BundleError(f"{file}: network.name: unknown network {name}: {nearest(name, known)}")
+    if (name == "fusion") != isinstance(spec, FusionSpec):
+        raise BundleError(f"{file}: network.name: {name} does not go with input {spec.kind}")
     try:
         with torch.device("meta"):
-            return build_network(name, spec.shape, len(config.labels), config.network.args)
+            network = build_network(name, spec.shape, len(config.labels), config.network.args)
     except (TypeError, ValueError, RuntimeError) as fault:
         raise BundleError(f"{file}: network: {name} cannot be made: {fault}") from fault
+    weights = _inside(path, WEIGHTS)
+    tensors = read_tensors(weights, config.weights_sha256, "weights_sha256")
+    check_tensors(weights, tensors, network)
+    network.load_state_dict(tensors, assign=True)
+    return network
+
+
+def _forest(path: Path, config: BundleConfig, spec: FeatureSpec) -> nn.Module:
+    file = _inside(path, ONNX)
+    data = read_file(file, config.weights_sha256, "weights_sha256")
+    try:
+        return OnnxForest(data, spec.shape, len(config.labels))
+    except ImportError as fault:
+        raise BundleError(
+            f"{file}: {fault}: a model of scikit-learn needs pip install 'mtc-sensor[forest]'"
+        ) from fault
+    except ValueError as fault:
+        raise BundleError(f"{file}: not a model of this product: {fault}") from fault
+
+
+def _members(path: Path, spec: FusionSpec) -> tuple[Bundle, ...]:
+    """Load the bundles that a fusion asks: from beside its folder, or the shipped ones."""
+    file, found = path / CONFIG, []
+    for member in spec.members:
+        folder = path.resolve().parent / member.name
+        folder = folder if (folder / CONFIG).is_file() else bundle_path(member.name)
+        stated = sha256_of((folder / CONFIG).read_bytes())
+        if stated != member.sha256:
+            raise BundleError(
+                f"{file}: input.members: {folder / CONFIG} has SHA-256 {stated}, not "
+                f"{member.sha256}: it was trained or calibrated again; train the fusion, too"
+            )
+        bundle = load_bundle(folder)
+        if bundle.members or evidence_width(bundle.config) != member.values:
+            raise BundleError(f"{file}: input.members: {member.name} does not give what it should")
+        found.append(bundle)
+    return tuple(found)
+
+
+def evidence_width(config: BundleConfig) -> int:
+    """Return how many numbers a bundle gives to a fusion."""
+    return 1 if config.malicious else len(config.labels)

@@ -8,13 +8,19 @@ from typing import Any
 from torch import nn
 
 from mtc_sensor.models.byte_cnn import ByteCnnLstm, PacketCnn
+from mtc_sensor.models.deep_packet import DeepPacketCnn, Mlp, StackedAutoencoder
 from mtc_sensor.models.flowpic import FlowPicLeNet, MiniFlowPicNet
+from mtc_sensor.models.fusion import Fusion
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "byte-cnn-lstm": ByteCnnLstm,
     "packet-cnn": PacketCnn,
     "flowpic-lenet": FlowPicLeNet,
     "flowpic-mini": MiniFlowPicNet,
+    "deep-packet": DeepPacketCnn,
+    "autoencoder": StackedAutoencoder,
+    "mlp": Mlp,
+    "fusion": Fusion,
 }
 """Name in a bundle -> class, called with the input's shape, the number of labels and `args`."""
 

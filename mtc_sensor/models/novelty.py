@@ -13,6 +13,7 @@ Tomani, Waseda, Shen, Cremers: "Beyond In-Domain Scenarios: Robust Density-Aware
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,8 +60,22 @@ def last_linear(network: nn.Module) -> nn.Linear:
     return [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
 
 
+def feature_width(network: nn.Module, shape: tuple[int, ...]) -> int:
+    """Return how many features `with_features` gives for inputs of `shape`."""
+    return math.prod(shape) if _is_plain(network) else last_linear(network).in_features
+
+
+def _is_plain(network: nn.Module) -> bool:
+    return not any(isinstance(module, nn.Linear) for module in network.modules())
+
+
 def with_features(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a network's (B, labels) logits and (B, d) what its last linear layer is given."""
+    """Return a network's (B, labels) logits and (B, d) what its last linear layer is given.
+
+    Of a model without such layers (a forest) the features are its inputs, made flat.
+    """
+    if _is_plain(network):
+        return network(inputs), inputs.flatten(1).float()
     seen: list[Tensor] = []
     hook = last_linear(network).register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     try:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mtc_sensor import verdict
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Text = Annotated[str, Field(pattern=r"^[ -~]{1,200}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -23,7 +24,7 @@ class Network(_Strict):
     """Which network the weights belong to."""
 
     name: Name
-    """A key of `NETWORKS`."""
+    """A key of `NETWORKS`, or one of `FORESTS`."""
     args: dict[Name, int | float] = Field(default_factory=dict, max_length=16)
     """Constructor arguments beyond the input's shape and the number of labels."""
 
@@ -97,8 +98,8 @@ class BundleConfig(_Strict):
     network: Network
     input: dict[str, object]
     """The spec of `mtc_sensor.features.spec`, as a mapping."""
-    labels: Annotated[list[Name], Field(min_length=2, max_length=1000)]
-    malicious: Annotated[list[Name], Field(max_length=1000)]
+    labels: Annotated[list[Label], Field(min_length=2, max_length=1000)]
+    malicious: Annotated[list[Label], Field(max_length=1000)]
     """The labels that are malicious; empty for a model of applications or categories."""
     temperature: Annotated[float, Field(gt=0, le=100)]
     """Logits are divided by it before the softmax."""

@@ -25,6 +25,20 @@ def read_tensors(path: Path, sha256: str, key: str) -> dict[str, Tensor]:
     Raises BundleError for a file that is not plain safetensors, is larger than `MAX_FILE`, does not
     have the hash that the bundle states under `key`, or holds a NaN or an infinity.
     """
+    data = read_file(path, sha256, key)
+    tensors = _parse(path, data)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise BundleError(f"{path}: tensor {name} holds NaN or infinity: train the model again")
+    return tensors
+
+
+def read_file(path: Path, sha256: str, key: str) -> bytes:
+    """Read a file of a bundle, once.
+
+    Raises BundleError for a pickle, a file larger than `MAX_FILE`, and one that does not have the
+    hash that the bundle states under `key`.
+    """
     data = _read_capped(path)
     if data.startswith(_PICKLE_STARTS):
         raise BundleError(
@@ -37,11 +51,7 @@ def read_tensors(path: Path, sha256: str, key: str) -> dict[str, Tensor]:
             f"{path}: SHA-256 is {found}, but bundle.yaml has {key}: {sha256}: the file is "
             "damaged or belongs to another bundle; copy the whole folder again"
         )
-    tensors = _parse(path, data)
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise BundleError(f"{path}: tensor {name} holds NaN or infinity: train the model again")
-    return tensors
+    return data
 
 
 def check_tensors(path: Path, tensors: Mapping[str, Tensor], network: nn.Module) -> None:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mtc_sensor.features.byte_matrix import byte_matrix
-from mtc_sensor.features.spec import MASKS, ByteMatrixSpec, Mask
+from mtc_sensor.features.byte_matrix import byte_matrix, packet_bytes
+from mtc_sensor.features.spec import MASKS, ByteMatrixSpec, Mask, PacketBytesSpec
 from mtc_sensor.flow import FlowBatch
 from tests.unit.features.build import Head, batch_of
 
@@ -251,3 +251,30 @@ def _matrices(
     batch = batch_of(heads=[[Head(bytes(head))] for head in heads], proto=proto)
     batch.head_len[:], batch.head_l4[:] = lengths, l4
     return byte_matrix(batch, ByteMatrixSpec(masks=masks))[:, 0]
+
+
+def test_packets_have_the_same_bytes_as_in_a_matrix() -> None:
+    flows = [[Head(SYN, 20), Head(SYN[:30], 20)], [], [Head(QUIC, 40)]]
+    batch = batch_of(heads=flows, proto=[TCP, TCP, UDP])
+    matrix = byte_matrix(batch, ByteMatrixSpec())
+    packets = packet_bytes(batch, PacketBytesSpec(bytes=80), np.array([2, 0, 1, 1]))
+    expected = np.stack([matrix[2, 0], matrix[0, 0], matrix[0, 1], matrix[0, 1]])
+    np.testing.assert_array_equal(packets, expected)
+
+
+def test_whole_packets_are_masked_and_filled_up() -> None:
+    head = Head(SYN[:40] + b"\xa5" * 1400, 20)
+    batch = batch_of(heads=[[head]], width=1500)
+    found = packet_bytes(batch, PacketBytesSpec(), np.array([0]))
+    assert found.shape == (1, 1500)
+    assert (found[0, 60:1440] == 0xA5).all()
+    assert not found[0, 1440:].any()
+    assert not found[0, 12:24].any()  # addresses, ports
+
+
+def test_wide_heads_give_the_matrix_of_narrow_ones() -> None:
+    extended = Head(bytes([0x60, *range(1, 6), 60, 64, *range(100)] * 3)[:200], 88)
+    for head in (extended, Head(SYN + bytes(range(100)), 20)):
+        narrow, wide = (batch_of(heads=[[head]], width=width) for width in (80, 1500))
+        spec = ByteMatrixSpec(masks=("ports",))
+        np.testing.assert_array_equal(byte_matrix(narrow, spec), byte_matrix(wide, spec))

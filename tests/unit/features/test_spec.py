@@ -6,7 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtc_sensor.errors import BundleError
-from mtc_sensor.features.spec import MASKS, ByteMatrixSpec, FeatureSpec, FlowPicSpec, parse_spec
+from mtc_sensor.features.spec import (
+    KINDS,
+    MASKS,
+    ByteMatrixSpec,
+    FeatureSpec,
+    FlowPicSpec,
+    FusionSpec,
+    Member,
+    PacketBytesSpec,
+    SizesSpec,
+    TokensSpec,
+    parse_spec,
+)
 
 byte_specs = st.builds(
     ByteMatrixSpec,
@@ -24,16 +36,57 @@ flowpic_specs = st.builds(
 )
 
 
+packet_specs = st.builds(PacketBytesSpec, bytes=st.integers(40, 1500))
+size_specs = st.builds(SizesSpec, packets=st.integers(1, 1000), times=st.booleans())
+token_specs = st.builds(
+    TokensSpec,
+    vocabulary=st.lists(st.from_regex(r"[a-h]{1,3}:[!-~]{1,9}", fullmatch=True), unique=True).map(
+        tuple
+    ),
+    hidden=st.just(("port",)),
+)
+fusion_specs = st.builds(
+    FusionSpec,
+    members=st.lists(
+        st.builds(Member, name=st.just("a"), sha256=st.just("0" * 64), values=st.integers(1, 9)),
+        min_size=1, max_size=8,
+    ).map(tuple),
+)  # fmt: skip
+
+
 def test_defaults_are_the_honest_ones() -> None:
     assert ByteMatrixSpec().masks == MASKS
     assert ByteMatrixSpec().shape == (8, 80)
     assert FlowPicSpec().shape == (2, 32, 32)
     assert FlowPicSpec(direction=False, resolution=1500).shape == (1, 1500, 1500)
     assert FlowPicSpec(window_s=0.25).window_us == 250_000
+    assert PacketBytesSpec().masks == MASKS
+    assert PacketBytesSpec().shape == (1500,)
+    assert SizesSpec().shape == (10, 2)
+    assert SizesSpec(times=False).shape == (10, 1)
+    assert TokensSpec(vocabulary=("a", "b")).shape == (14,)
+    assert TokensSpec().hidden == ("ip", "port", "sni")
+
+
+def test_specs_say_what_records_have_to_hold() -> None:
+    needs = {
+        spec.kind: (spec.head_bytes, spec.reads_tokens)
+        for spec in (
+            ByteMatrixSpec(bytes=40),
+            FlowPicSpec(),
+            PacketBytesSpec(),
+            SizesSpec(),
+            TokensSpec(),
+        )
+    }
+    assert needs == {
+        "byte_matrix": (80, False), "flowpic": (0, False), "packet_bytes": (1500, False),
+        "sizes": (0, False), "tokens": (0, True),
+    }  # fmt: skip
 
 
 @settings(deadline=None)
-@given(byte_specs | flowpic_specs)
+@given(byte_specs | flowpic_specs | packet_specs | size_specs | token_specs | fusion_specs)
 def test_a_spec_survives_its_bundle(spec: FeatureSpec) -> None:
     stored = yaml.safe_dump(spec.model_dump(mode="json"))
     assert parse_spec(yaml.safe_load(stored)) == spec
@@ -47,8 +100,11 @@ def test_masks_have_one_order() -> None:
 @pytest.mark.parametrize(
     ("mapping", "message"),
     [
-        ({}, "key kind is missing: it is one of byte_matrix, flowpic"),
-        ({"kind": "tokens"}, "kind: 'tokens' is unknown: it is one of byte_matrix, flowpic"),
+        (
+            {},
+            "key kind is missing: it is one of byte_matrix, flowpic, fusion, packet_bytes, sizes",
+        ),
+        ({"kind": "graph"}, "kind: 'graph' is unknown: it is one of byte_matrix, flowpic, fusion"),
         (
             {"kind": "byte_matrix", "packets": 9},
             "packets: should be less than or equal to 8, not 9",
@@ -72,6 +128,13 @@ def test_masks_have_one_order() -> None:
         ),
         ({"kind": "flowpic", "size": "wire"}, "size: should be 'ip' or 'payload', not 'wire'"),
         ({"kind": "flowpic", "max_size": 70000}, "max_size: should be less than or equal to 65535"),
+        ({"kind": "packet_bytes", "bytes": 2000}, "bytes: should be less than or equal to 1500"),
+        ({"kind": "sizes", "packets": 0}, "packets: should be greater than or equal to 1, not 0"),
+        ({"kind": "tokens", "vocabulary": ["port:53"]}, "'port:53' begins with a hidden prefix"),
+        ({"kind": "tokens", "vocabulary": ["a", "a"]}, "a word is given twice"),
+        ({"kind": "tokens", "vocabulary": ["a b"]}, "vocabulary.0: String should match pattern"),
+        ({"kind": "tokens", "words": 0, "statistics": False}, "leave nothing"),
+        ({"kind": "fusion", "members": []}, "members: Tuple should have at least 1 item"),
     ],
 )
 def test_what_cannot_be_built_is_refused_with_key_value_and_remedy(
@@ -89,11 +152,25 @@ json = st.recursive(
     ),
     max_leaves=8,
 )
-keys = st.sampled_from(("packets", "bytes", "masks", "resolution", "window_s", "size", "max_size"))
+keys = st.sampled_from(
+    (
+        "packets",
+        "bytes",
+        "masks",
+        "resolution",
+        "window_s",
+        "size",
+        "max_size",
+        "vocabulary",
+        "words",
+        "hidden",
+        "members",
+    )
+)
 
 
 @settings(deadline=None)
-@given(st.sampled_from(("byte_matrix", "flowpic")), st.dictionaries(keys, json))
+@given(st.sampled_from(KINDS), st.dictionaries(keys, json))
 def test_any_mapping_gives_a_spec_or_a_short_refusal(kind: str, rest: dict[str, object]) -> None:
     message = ""
     try:
