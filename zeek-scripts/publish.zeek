@@ -295,6 +295,17 @@ event heartbeat()
 	schedule status_interval { heartbeat() };
 	}
 
+@ifdef ( Cluster::Backend::ZeroMQ::subscription )
+# A sensor that serves others already does not say hello to us if it is behind a WebSocket server,
+# where it cannot see that we have come.
+event Cluster::Backend::ZeroMQ::subscription(topic: string)
+	{
+	if ( topic == "/zeek/mtc/sensors/" )
+		for ( _, st in streams )
+			publish_status(st);
+	}
+@endif
+
 event zeek_init()
 	{
 	local is_exporter = ! Cluster::is_enabled() || Cluster::local_node_type() == Cluster::WORKER;
