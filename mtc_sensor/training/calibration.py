@@ -2,7 +2,8 @@
 
 A temperature alone cannot do it: a network is as sure of what it has never seen as of what it
 knows. So confidence also falls with the distance from the training data (`models.novelty`), and a
-bias per label takes up other shares of the labels. Which of these help is decided by likelihood on
+bias takes up other shares of the labels: one per label, or one for all malicious labels, which
+leaves the order of what is suspicious as it is. Which of these help is decided by likelihood on
 captures left out of the fit.
 """
 
@@ -64,8 +65,15 @@ class Fit:
     """Calibration error that chance gives to perfect probabilities of so many records."""
 
 
-def fit_calibration(samples: Samples) -> Fit:
+def fit_calibration(samples: Samples, alike: Labels) -> Fit:
     """Choose and fit a calibration: always a temperature; fade and bias where they help.
+
+    Parameters
+    ----------
+    samples
+        Records of captures that the model was not trained on.
+    alike
+        (labels,) labels with the same number have one bias.
 
     Raises
     ------
@@ -76,10 +84,10 @@ def fit_calibration(samples: Samples) -> Fit:
         raise ValueError("nothing to calibrate on")
     fades = (False,) if samples.novelty is None else (False, True)
     choices = list(product(fades, (False, True)))
-    held_out = [_held_out(samples, *choice) for choice in choices]
+    held_out = [_held_out(samples, alike, *choice) for choice in choices]
     best = int(np.argmin([_surprise(p, samples.label) for p in held_out]))
     return Fit(
-        calibration=_fit(samples, *choices[best]),
+        calibration=_fit(samples, alike, *choices[best]),
         probabilities=held_out[best],
         before=calibration_error(samples.probabilities.astype(np.float64), samples.label),
         error=calibration_error(held_out[best].astype(np.float64), samples.label),
@@ -87,12 +95,12 @@ def fit_calibration(samples: Samples) -> Fit:
     )
 
 
-def _held_out(samples: Samples, fade: bool, bias: bool) -> NDArray[np.float32]:
+def _held_out(samples: Samples, alike: Labels, fade: bool, bias: bool) -> NDArray[np.float32]:
     """Return every record's probabilities by a calibration fitted without its capture."""
     found = samples.probabilities.copy()
     for tested in _folds(samples.group):
         part = samples.take(tested)
-        how = _fit(samples.take(~tested), fade, bias)
+        how = _fit(samples.take(~tested), alike, fade, bias)
         found[tested] = calibrated(part.probabilities, _novelty(part), how)
     return found
 
@@ -105,28 +113,28 @@ def _folds(group: Labels) -> Iterator[NDArray[np.bool_]]:
         yield fold[which] == number
 
 
-def _fit(samples: Samples, fade: bool, bias: bool) -> Calibration:
+def _fit(samples: Samples, alike: Labels, fade: bool, bias: bool) -> Calibration:
     """Return the likeliest calibration, its fade and bias shrunk towards none."""
     log = torch.from_numpy(np.log(np.maximum(samples.probabilities.astype(np.float64), _LEAST)))
     novelty = torch.from_numpy(_novelty(samples).astype(np.float64))
     centre, spread = novelty.mean(), novelty.std(correction=0) + _LEAST
     label, z = torch.from_numpy(samples.label), (novelty - centre) / spread
     gain, slope = (torch.zeros(1, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    shift = torch.zeros(log.shape[1], dtype=torch.float64, requires_grad=True)
+    shift = torch.zeros(int(alike.max()) + 1, dtype=torch.float64, requires_grad=True)
 
     def loss() -> Tensor:
-        scores = log * torch.exp(gain - slope * fade * z)[:, None] + shift * bias
+        scores = log * torch.exp(gain - slope * fade * z)[:, None] + shift[alike] * bias
         shrink = _SHRINK_BIAS * (shift**2).mean() + _SHRINK_FADE * (slope**2).sum()
         return functional.cross_entropy(scores, label) + shrink
 
     _minimise(loss, [gain, slope, shift])
     if fade and slope < 0:  # surer of what is farther: chance, not sense
-        return _fit(samples, False, bias)
+        return _fit(samples, alike, False, bias)
     fading = float(slope.detach() * fade / spread)
     return Calibration(
         gain=round(float(gain.detach()) + fading * float(centre), 4),
         fade=round(fading, 4),
-        bias=[round(b, 4) for b in (shift.detach() * bias).tolist()],
+        bias=[round(b, 4) for b in (shift.detach()[alike] * bias).tolist()],
     )
 
 

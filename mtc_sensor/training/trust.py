@@ -84,7 +84,9 @@ def fit_trust(config: BundleConfig, samples: Samples, budget: AlertBudget | None
     fit = None
     policy = config.policy
     if len(samples.label) >= _FEWEST and len(np.unique(samples.label)) > 1:
-        fit = fit_calibration(samples)
+        bad = config.verdict_policy().is_malicious
+        alike = bad.astype(np.int64) if bad.any() else np.arange(len(bad))
+        fit = fit_calibration(samples, alike)
         config = config.model_copy(update={"calibration": fit.calibration})
         if samples.novelty is not None:
             limit = round(float(np.quantile(samples.novelty, KNOWN)), 4)

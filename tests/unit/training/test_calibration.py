@@ -7,6 +7,8 @@ from mtc_sensor.models.schema import Calibration
 from mtc_sensor.training.calibration import Samples, fit_calibration, fit_temperature, softmax
 from mtc_sensor.training.metrics import calibration_error
 
+EACH = np.arange(3)
+
 
 def drawn(
     count: int, seed: int, sharpen: float = 1.0
@@ -28,7 +30,7 @@ def test_the_temperature_undoes_overconfidence() -> None:
 def test_a_calibration_undoes_overconfidence_too() -> None:
     logits, labels = drawn(2000, 1, sharpen=3)
     probabilities = softmax(logits, 1.0).astype(np.float32)
-    fit = fit_calibration(Samples(probabilities, None, labels, np.arange(2000) % 40))
+    fit = fit_calibration(Samples(probabilities, None, labels, np.arange(2000) % 40), EACH)
     assert np.exp(fit.calibration.gain) == pytest.approx(1 / 3, rel=0.15)
     assert fit.calibration.fade == 0
     assert fit.before > 0.1
@@ -43,8 +45,8 @@ def test_confidence_falls_with_distance_where_that_is_so() -> None:
     novelty = np.where(far, 0.8, 0.1).astype(np.float32)
     probabilities = softmax(logits, 1.0).astype(np.float32)
     group = np.arange(3000) % 50
-    with_distance = fit_calibration(Samples(probabilities, novelty, labels, group))
-    without = fit_calibration(Samples(probabilities, None, labels, group))
+    with_distance = fit_calibration(Samples(probabilities, novelty, labels, group), EACH)
+    without = fit_calibration(Samples(probabilities, None, labels, group), EACH)
     assert with_distance.calibration.fade > 1
     far_off = [abs(f.probabilities[far].max(1).mean() - 1 / 3) for f in (with_distance, without)]
     assert far_off[0] < 0.05
@@ -55,7 +57,7 @@ def test_what_is_held_out_is_not_fitted() -> None:
     """A bias that one capture asks for does not show in that capture's own probabilities."""
     probabilities = np.full((400, 2), 0.5, np.float32)
     labels, group = np.repeat([0, 1], 200), np.repeat([0, 1], 200)
-    fit = fit_calibration(Samples(probabilities, None, labels, group))
+    fit = fit_calibration(Samples(probabilities, None, labels, group), EACH)
     assert fit.calibration.bias == [0, 0]
     assert fit.error == pytest.approx(0, abs=0.01)
 
@@ -76,3 +78,12 @@ def test_calibrated_is_a_softmax_of_scaled_logarithms() -> None:
     assert np.isnan(found[2]).all()
     shifted = calibrated(probabilities[:1], novelty[:1], Calibration(gain=0, fade=0, bias=[0, 5]))
     assert shifted.argmax() == 1
+
+
+def test_labels_that_are_alike_share_a_bias() -> None:
+    logits, labels = drawn(2000, 5)
+    probabilities = softmax(logits + np.array([3, 0, 0], np.float32), 1.0).astype(np.float32)
+    samples = Samples(probabilities, None, labels, np.arange(2000) % 20)
+    bias = fit_calibration(samples, np.array([0, 1, 1])).calibration.bias
+    assert bias[1] == bias[2]
+    assert bias[1] - bias[0] == pytest.approx(3, rel=0.25)
