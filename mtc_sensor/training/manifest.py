@@ -104,7 +104,8 @@ def _sources(file: Path, raw: bytes) -> list[Source]:
     except UnicodeDecodeError as fault:
         raise DataError(f"{file}: byte {fault.start} is not UTF-8: save it as UTF-8 CSV") from fault
     except csv.Error as fault:
-        raise DataError(f"{file}: line {reader.line_num}: {fault}: correct the CSV") from fault
+        line = reader.reader.line_num
+        raise DataError(f"{file}: line {line}: {fault}: correct the CSV") from fault
 
 
 def _source(file: Path, line: int, row: dict[str, str | None]) -> Source:

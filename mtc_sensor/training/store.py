@@ -262,7 +262,9 @@ def _read(job: _Job) -> _Kept:
         kept = _Kept(parts, records, dict(dropped), error)
         _write(job.summary, lambda file: file.write(json.dumps(asdict(kept)).encode()))
     except OSError as fault:
-        raise DataError(f"{job.folder}: cannot be written: {fault.strerror}") from fault
+        raise DataError(
+            f"{job.folder}: cannot be written: {fault.strerror}: choose another folder"
+        ) from fault
     return kept
 
 

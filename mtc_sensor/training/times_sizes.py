@@ -33,6 +33,8 @@ _TCP, _UDP = 6, 17
 _FLOWS_AT_ONCE = 4096
 _MAX_LINE = 1 << 24
 _MAX_ARRAYS = 1 << 30
+_MAX_NUMBER = 1e11
+"""Above all sizes, and all seconds since the epoch."""
 
 
 class Packets(NamedTuple):
@@ -158,9 +160,9 @@ def _joy_flow(path: Path, number: int, line: str) -> tuple[Any, ...] | None:
             return None
         start = round(float(flow["time_start"]) * 1e6)
         ends = flow["pr"], flow["sa"], flow.get("sp") or 0, flow["da"], flow.get("dp") or 0, start
-        time = np.cumsum([int(packet["ipt"]) for packet in packets]) * 1000
+        time = np.cumsum(np.array([packet["ipt"] for packet in packets], np.int64)) * 1000
         responder = np.array([packet["dir"] == "<" for packet in packets])
-        payload = np.array([int(packet["b"]) for packet in packets])
+        payload = np.array([packet["b"] for packet in packets], np.int64)
         Ends.of([ends])  # whatever is no address or out of range shows here
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as fault:
         raise CaptureError(
@@ -190,9 +192,16 @@ def read_arrays(path: Path, settings: FlowSettings) -> Iterator[Part]:
     taken so, payloads of IPv4 are 20 bytes short.
     """
     off, t, size, start = load_arrays(path, ("off", "t", "size", "start"))
-    if not (off[0] == 0 and off[-1] == len(t) == len(size) and len(start) == len(off) - 1):
+    off = off.astype(np.int64)
+    lengths = off - np.append(0, off[:-1])
+    if any(column.ndim != 1 for column in (off, t, size, start)) or (
+        not len(t) == len(size) == lengths.sum()
+        or len(lengths) != len(start) + 1
+        or lengths[0] != 0
+        or (lengths < 0).any()
+    ):
         raise CaptureError(f"{path}: its arrays off, t, size and start do not fit together")
-    flow = np.repeat(np.arange(len(start)), np.diff(off))
+    flow = np.repeat(np.arange(len(start)), lengths[1:])
     ip_len = np.maximum(np.abs(size.astype(np.int64)) - _ETHERNET, 0)
     payload = np.maximum(ip_len - _IPV6 - _UDP_HEADER, 0)
     packets = Packets(flow, _microseconds(t), size > 0, ip_len, payload)
@@ -238,7 +247,7 @@ def read_signed_sizes(path: Path, settings: FlowSettings) -> Iterator[Part]:
 def read_ode(path: Path, settings: FlowSettings) -> Iterator[Part]:
     """Read ODE-Flow's (n, 2, 20): IP lengths and times of the first packets; classes beside it."""
     (x,), (y,) = load_arrays(path), load_arrays(beside(path))
-    if x.ndim != 3 or x.shape[1] != 2 or y.shape != x.shape[:1] or not np.isfinite(x).all():
+    if x.ndim != 3 or x.shape[1] != 2 or y.shape != x.shape[:1]:
         raise CaptureError(f"{path}: not (n, 2, packets) with one class each in {beside(path)}")
     flow, packet = np.nonzero(x[:, 0] > 0)
     ip_len = x[flow, 0, packet].astype(np.int64)
@@ -259,14 +268,21 @@ def load_arrays(path: Path, names: tuple[str, ...] = ()) -> list[NDArray[Any]]:
     """Read an .npy, or named arrays of an .npz. Raises CaptureError."""
     try:
         if not names:
-            return [np.load(path, allow_pickle=False, mmap_mode="r")]
+            return [_numbers(np.load(path, allow_pickle=False, mmap_mode="r"))]
         with zipfile.ZipFile(path) as members:
             if sum(member.file_size for member in members.infolist()) > _MAX_ARRAYS:
                 raise CaptureError(f"{path}: arrays of more than {_MAX_ARRAYS >> 30} GiB: split it")
         with np.load(path, allow_pickle=False) as arrays:
-            return [arrays[name] for name in names]
+            return [_numbers(arrays[name]) for name in names]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
         raise CaptureError(f"{path}: no arrays {', '.join(names)}: {fault}") from fault
+
+
+def _numbers(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the array. Raises ValueError if it holds anything but sane numbers."""
+    if array.dtype.kind not in "iuf" or not (np.abs(array) < _MAX_NUMBER).all():
+        raise ValueError(f"{array.dtype} with values that are no sizes or times")
+    return array
 
 
 def text_lines(path: Path) -> Iterator[str]:
