@@ -325,8 +325,8 @@ function tunnel_bytes(c: connection, lengths: count): count
 	return bytes > 0 ? ( bytes < most_tunnel_bytes ? int_to_count(bytes) : most_tunnel_bytes ) : 0;
 	}
 
-# Takes one of the first packets, the `pkts`th.
-function first_packet(c: connection, st: State, pkts: count)
+# Takes one of the first packets, the `pkts`th. Returns its size and direction.
+function first_packet(c: connection, st: State, pkts: count): count
 	{
 	check_roles(c, st);
 	local now = get_current_packet_ts();
@@ -345,10 +345,12 @@ function first_packet(c: connection, st: State, pkts: count)
 
 	if ( head_bytes > 0 )
 		st$head += get_current_packet()$data[:head_bytes + tunnel_bytes(c, lengths)];
+
+	return lengths;
 	}
 
-# Takes a later packet. This is what costs most.
-function later_packet(c: connection, st: State)
+# Takes a later packet, and returns the same. This is what costs most.
+function later_packet(c: connection, st: State): count
 	{
 	local now = get_current_packet_ts();
 	local lengths = with_payload(c, st, take_packet(c, st));
@@ -358,6 +360,8 @@ function later_packet(c: connection, st: State)
 
 	if ( |st$samples| < st$room )
 		st$samples += lengths | offset(st$start, now) << 33;
+
+	return lengths;
 	}
 
 # Has Zeek say when the next packet comes, in either direction.
@@ -369,8 +373,8 @@ function ask_for_next(c: connection)
 
 # Follows a connection past the thresholds, or waits for its next block if this one is full. The
 # counters will not say how long the packet is that begins it, but what tunnels add to the size of
-# the last packet they will add to that one's.
-function follow(c: connection, st: State)
+# this packet they will add to that one's.
+function follow(c: connection, st: State, lengths: count)
 	{
 	if ( |st$samples| < st$room )
 		{
@@ -378,19 +382,20 @@ function follow(c: connection, st: State)
 		return;
 		}
 
-	local last = st$samples[|st$samples| - 1];
-	st$overhead = outer_length() - ( last >> 16 & 0xffff );
+	st$overhead = outer_length() - ( lengths >> 16 & 0xffff );
 	ConnThreshold::set_duration_threshold(c, st$end - c$start_time - 0.5usec);
 	}
 
 event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 	{
+	local lengths: count;
+
 	if ( threshold > head_packets )
 		{
 		if ( ! c?$mtc || ! c$mtc$following || threshold > last_threshold )
 			return;
 
-		later_packet(c, c$mtc);
+		lengths = later_packet(c, c$mtc);
 		}
 	else
 		{
@@ -400,7 +405,7 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 		if ( ! c?$mtc )
 			return;
 
-		first_packet(c, c$mtc, threshold);
+		lengths = first_packet(c, c$mtc, threshold);
 
 		if ( threshold < head_packets )
 			return;
@@ -413,7 +418,7 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 		}
 
 	if ( threshold == last_threshold && c$mtc$following )
-		follow(c, c$mtc);
+		follow(c, c$mtc, lengths);
 	}
 
 event conn_packets_threshold_crossed(c: connection, threshold: count, is_orig: bool) &priority=-5
@@ -428,12 +433,12 @@ event conn_packets_threshold_crossed(c: connection, threshold: count, is_orig: b
 	if ( pkts <= last_threshold || pkts == st$orig_pkts + st$resp_pkts )
 		return;
 
-	later_packet(c, st);
+	local lengths = later_packet(c, st);
 
 	if ( |st$samples| < st$room )
 		set_current_conn_packets_threshold(c$id, threshold + 1, is_orig);
 	else
-		follow(c, st);
+		follow(c, st, lengths);
 	}
 
 event ConnThreshold::duration_threshold_crossed(c: connection, threshold: interval, is_orig: bool)
