@@ -139,7 +139,13 @@ def _fit(samples: Samples, alike: Labels, fade: bool, bias: bool) -> Calibration
 
 
 def _minimise(loss: Callable[[], Tensor], parameters: list[Tensor]) -> None:
-    solver = torch.optim.LBFGS(parameters, lr=0.5, max_iter=200, line_search_fn="strong_wolfe")
+    solver = torch.optim.LBFGS(
+        parameters,
+        max_iter=100,
+        tolerance_grad=1e-5,
+        tolerance_change=1e-6,
+        line_search_fn="strong_wolfe",
+    )
 
     def step() -> Tensor:
         solver.zero_grad()
