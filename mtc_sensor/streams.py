@@ -165,13 +165,14 @@ class Streams:
 
     def status(self, event: ExporterStatus, now: float) -> None:
         """Take in where an exporter stands."""
-        self._unanswered.pop(event.node, None)
         if event.first_unacked == 0:
             self.counts["nonsense"] += 1
             return
         peer = self._peer(event, event.first_unacked - 1, now)
         if peer is None:
             return
+        self._unanswered.pop(event.node, None)
+        self._hello_at = None
         if not peer.stream.status(event.first_unacked, event.last_seq, event.shed, now):
             self.counts["nonsense"] += 1
         peer.granted = None
@@ -246,7 +247,6 @@ class Streams:
         if peer is None:
             self._make_room(stream_id)
             peer = self._peers[stream_id] = _Peer(Stream(base, now), now)
-            self._hello_at = None  # somebody has answered
         peer.stream.heard = now
         return peer
 

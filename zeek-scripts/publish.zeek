@@ -176,6 +176,23 @@ function is_ours(theirs: count, their_run: string, their_node: string, shard: co
 	return F;
 	}
 
+# How many records were published of which no verdict has come and that no ack has settled.
+function unanswered(st: Stream): count
+	{
+	local result = 0;
+	local seq = st$acked + 1;
+
+	while ( seq <= st$sent )
+		{
+		if ( |st$pending[seq]$models| == 0 )
+			++result;
+
+		++seq;
+		}
+
+	return result;
+	}
+
 # A sensor has come that knows nothing of what was published before, or has missed some of it. In a
 # replay that is published again, live it is lost.
 function begin_again(st: Stream)
@@ -184,7 +201,7 @@ function begin_again(st: Stream)
 		st$sent = st$acked;
 	else
 		{
-		st$lost += st$sent - st$acked;
+		st$lost += unanswered(st);
 		st$acked = st$sent;
 		forget(st);
 		}

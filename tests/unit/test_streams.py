@@ -69,6 +69,14 @@ def test_hello_is_said_when_connected_and_until_somebody_answers() -> None:
     assert hellos(streams.poll(10.0)) == []
 
 
+def test_hello_is_not_repeated_once_a_known_exporter_has_answered() -> None:
+    streams = one_exporter()
+    streams.connected(1.0)
+    assert hellos(streams.poll(1.0)) == ["/zeek/mtc/exporters/"]
+    streams.status(status(1, 0), 1.1)
+    assert hellos(streams.poll(9.0)) == []
+
+
 def test_hello_goes_to_the_exporter_that_appeared() -> None:
     streams = one_exporter()
     streams.moved("worker-1", here=True)

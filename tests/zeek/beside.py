@@ -161,17 +161,19 @@ def wait_for(condition: Callable[[], object], timeout: float = TIMEOUT_S) -> flo
     return time.monotonic()
 
 
-def write_flows(path: Path, flows: int, seconds: float, packets: int = 8, size: int = 20) -> Path:
-    """Write a capture of UDP flows that begin one after another, each within 10 ms."""
+def write_flows(
+    path: Path, flows: int, seconds: float, packets: int = 8, lasting: float = 0.01
+) -> Path:
+    """Write a capture of UDP flows that begin one after another, each with its packets in time."""
     with path.open("wb") as pcap:
         pcap.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
         times = [
-            (flow * seconds / flows + packet * 0.01 / packets, flow, packet)
+            (flow * seconds / flows + packet * lasting / packets, flow, packet)
             for flow in range(flows)
             for packet in range(packets)
         ]
         for when, flow, packet in sorted(times):
-            frame = _udp(flow, packet % 3 > 0, bytes((flow + packet) % 256 for _ in range(size)))
+            frame = _udp(flow, packet % 3 > 0, bytes((flow + packet) % 256 for _ in range(20)))
             micros = round(when * 1e6)
             stamp = (1_700_000_000 + micros // 10**6, micros % 10**6)
             pcap.write(struct.pack("<IIII", *stamp, len(frame), len(frame)) + frame)

@@ -3,19 +3,24 @@
 
 module MTC;
 
+# Zeek's own standard output is buffered.
+global told = open("/dev/stdout");
+
 hook policy(v: Verdict)
 	{
-	print fmt("verdict %s %s %.6f %s", v$uid, v$kind, v$start, v$model);
+	print told, fmt("verdict %s %s %.6f %s", v$uid, v$kind, v$start, v$model);
 	}
 
 event tick()
 	{
-	print fmt("tick %.6f", network_time());
+	print told, fmt("tick %.6f", network_time());
 	schedule 50msec { tick() };
 	}
 
-event zeek_init()
+event zeek_init() &priority=10
 	{
+	set_buf(told, F);
+
 	if ( reading_live_traffic() )
 		event tick();
 	}
@@ -23,8 +28,8 @@ event zeek_init()
 event zeek_done() &priority=-100
 	{
 	for ( _, st in streams )
-		print fmt("counter last %d sent %d highest %d acked %d shed %d lost %d", st$last, st$sent,
-		    st$highest, st$acked, st$shed, st$lost);
+		print told, fmt("counter last %d sent %d highest %d acked %d shed %d lost %d unanswered %d",
+		    st$last, st$sent, st$highest, st$acked, st$shed, st$lost, unanswered(st));
 
-	print fmt("counter refused %d stale %d", refused, stale_verdicts);
+	print told, fmt("counter refused %d stale %d", refused, stale_verdicts);
 	}
