@@ -44,6 +44,8 @@ export {
 		following: bool &default=F;
 		## Where the block is full, until the next begins: what tunnels add to a packet's size.
 		overhead: int &optional;
+		## Whether the connection has enough packets for a final record.
+		due: bool &default=F;
 		## Whether the connection has ended.
 		ended: bool &default=F;
 	};
@@ -56,6 +58,9 @@ export {
 	## itself.
 	global finish: function(c: connection);
 }
+
+# Called when a connection has enough packets for a final record, and again right before it ends.
+global owed: hook(c: connection, is_owed: bool);
 
 # Connections that are held and that are followed, and those that there was no room for.
 global connections = 0;
@@ -96,20 +101,19 @@ const from_responder = 0x100000000;
 
 function is_ignored(id: conn_id): bool
 	{
-	if ( id$proto !in sampled_protocols || id$resp_p in ignore_ports )
-		return T;
-
-	return |ignore_subnets| > 0 && ( id$orig_h in ignore_subnets || id$resp_h in ignore_subnets );
+	return id$proto !in sampled_protocols ||
+	    |ignore_ports| > 0 && id$resp_p in ignore_ports ||
+	    |ignore_subnets| > 0 && ( id$orig_h in ignore_subnets || id$resp_h in ignore_subnets );
 	}
 
 function is_drawn(c: connection): bool
 	{
-	return sampling_rate >= 1.0 || fnv1a32(c$uid + "/rate") < sampling_rate * 4294967296.0;
+	return fnv1a32(c$uid + "/rate") < sampling_rate * 4294967296.0;
 	}
 
 function begin(c: connection)
 	{
-	if ( is_ignored(c$id) || ! is_drawn(c) || ! hook sample_policy(c) )
+	if ( is_ignored(c$id) || sampling_rate < 1.0 && ! is_drawn(c) || ! hook sample_policy(c) )
 		return;
 
 	if ( connections >= max_connections )
@@ -135,12 +139,14 @@ function inverted(samples: vector of count): vector of count
 	return result;
 	}
 
-# If roles have flipped, what is still held is told anew.
-function check_roles(c: connection, st: State)
+function has_flipped(id: conn_id, st: State): bool
 	{
-	if ( c$id$orig_p == st$orig_p && c$id$orig_h == st$orig_h )
-		return;
+	return id$orig_p != st$orig_p || id$orig_h != st$orig_h;
+	}
 
+# Roles have flipped: what is still held is told anew.
+function flip(c: connection, st: State)
+	{
 	local orig_pkts = st$orig_pkts;
 	st$orig_h = c$id$orig_h;
 	st$orig_p = c$id$orig_p;
@@ -170,6 +176,12 @@ function new_record(c: connection, kind: Kind, start: time, samples: vector of c
 	    $resp_h=c$id$resp_h, $resp_p=c$id$resp_p, $start=start, $samples=samples);
 	}
 
+# There may be more samples than a block has room for if *max_samples* is less than the thresholds.
+function samples_of(st: State): vector of count
+	{
+	return |st$samples| > st$room ? st$samples[:st$room] : st$samples;
+	}
+
 function emit_early(c: connection, st: State)
 	{
 	st$early = T;
@@ -195,7 +207,7 @@ function next_block(c: connection, st: State, pkts: count, now: time)
 	if ( ! st$early && pkts <= head_packets && ! st?$early_samples )
 		st$early_samples = copy(st$samples);
 
-	local r = new_record(c, BLOCK, st$start, st$samples);
+	local r = new_record(c, BLOCK, st$start, samples_of(st));
 	st$samples = vector();
 	st$room = max_samples;
 
@@ -220,25 +232,6 @@ function offset(start: time, now: time): count
 
 	local microseconds = double_to_count(( now - start ) / 1usec);
 	return microseconds < 0x7fffffff ? microseconds : 0x7fffffff;
-	}
-
-# The size and direction of the packet that has just come, as they are in a sample.
-function take_packet(c: connection, st: State): count
-	{
-	local bytes = c$orig$num_bytes_ip + c$resp$num_bytes_ip;
-	local length = bytes - st$bytes;
-	local direction = 0;
-	st$bytes = bytes;
-
-	if ( c$orig$num_pkts > st$orig_pkts )
-		st$orig_pkts = c$orig$num_pkts;
-	else
-		{
-		st$resp_pkts = c$resp$num_pkts;
-		direction = from_responder;
-		}
-
-	return ( length < 0xffff ? length : 0xffff ) << 16 | direction;
 	}
 
 # The payload of the outermost packet, if that is TCP and `length` bytes long: not in a tunnel, and
@@ -283,25 +276,18 @@ function tcp_payload(st: State, length: count, added: count): count
 	return payload;
 	}
 
-# Adds the payload to what take_packet() returns.
-function with_payload(c: connection, st: State, lengths: count): count
+# The payload of a packet, `length` bytes long, that `added` so many bytes to what the connection
+# carries; not for packets with the same headers as the one before.
+function payload_of(c: connection, st: State, length: count, added: count): count
 	{
-	local length = lengths >> 16 & 0xffff;
-	local size = c$orig$size + c$resp$size;
-	local added = size > st$size ? size - st$size : 0;
-	st$size = size;
-
-	if ( added + st$headers == length )
-		return lengths | added;
-
 	if ( c$id$proto == 6 )
 		added = tcp_payload(st, length, added);
 	else if ( c$id$proto == 17 )
 		st$headers = length > added ? length - added : 0;
 	else
-		return lengths;
+		return 0;
 
-	return lengths | ( added < 0xffff ? added : 0xffff );
+	return added < 0xffff ? added : 0xffff;
 	}
 
 function outer_length(): int
@@ -315,53 +301,70 @@ function outer_length(): int
 	}
 
 # What tunnels have put before the packet that take_packet() told the length of.
-function tunnel_bytes(c: connection, lengths: count): count
+function tunnel_bytes(lengths: count): count
 	{
-	if ( ! c?$tunnel )
-		return 0;
-
 	local bytes: int = outer_length();
 	bytes -= lengths >> 16 & 0xffff;
 	return bytes > 0 ? ( bytes < most_tunnel_bytes ? int_to_count(bytes) : most_tunnel_bytes ) : 0;
 	}
 
-# Takes one of the first packets, the `pkts`th. Returns its size and direction.
-function first_packet(c: connection, st: State, pkts: count): count
+# Takes the packet that has just come, the connection's `pkts`th; returns its sample, less the time.
+# This is what costs most, so it calls no more functions than it must.
+function take_packet(c: connection, st: State, pkts: count): count
 	{
-	check_roles(c, st);
 	local now = get_current_packet_ts();
-	local lengths = with_payload(c, st, take_packet(c, st));
+	local bytes = c$orig$num_bytes_ip + c$resp$num_bytes_ip;
+	local size = c$orig$size + c$resp$size;
+	local length = bytes - st$bytes;
+	local payload = size > st$size ? size - st$size : 0;
+	local packed = 0;
+	st$bytes = bytes;
+	st$size = size;
 
-	if ( st?$past && pkts >= min_packets )
-		emit_past(c, st);
+	if ( c$orig$num_pkts > st$orig_pkts )
+		st$orig_pkts = c$orig$num_pkts;
+	else
+		{
+		st$resp_pkts = c$resp$num_pkts;
+		packed = from_responder;
+		}
+
+	if ( length > 0xffff )
+		length = 0xffff;
+
+	if ( payload + st$headers != length )
+		payload = payload_of(c, st, length, payload);
 
 	if ( now >= st$end )
 		next_block(c, st, pkts, now);
 
-	st$samples += lengths | offset(st$start, now) << 33;
-
-	if ( st?$early_samples )
-		st$early_samples += lengths | offset(st$first, now) << 33;
-
-	if ( head_bytes > 0 )
-		st$head += get_current_packet()$data[:head_bytes + tunnel_bytes(c, lengths)];
-
-	return lengths;
+	packed = packed | length << 16 | payload;
+	st$samples += packed | offset(st$start, now) << 33;
+	return packed;
 	}
 
-# Takes a later packet, and returns the same. This is what costs most.
-function later_packet(c: connection, st: State): count
+# Takes one of the first packets, the `pkts`th.
+function first_packet(c: connection, st: State, pkts: count)
 	{
-	local now = get_current_packet_ts();
-	local lengths = with_payload(c, st, take_packet(c, st));
+	if ( ! st$due && ( pkts >= min_packets || pkts == head_packets ) )
+		{
+		st$due = T;
+		hook owed(c, T);
+		}
 
-	if ( now >= st$end )
-		next_block(c, st, head_packets, now);
+	if ( has_flipped(c$id, st) )
+		flip(c, st);
 
-	if ( |st$samples| < st$room )
-		st$samples += lengths | offset(st$start, now) << 33;
+	if ( st?$past && pkts >= min_packets )
+		emit_past(c, st);
 
-	return lengths;
+	local packed = take_packet(c, st, pkts);
+
+	if ( st?$early_samples )
+		st$early_samples += packed | offset(st$first, get_current_packet_ts()) << 33;
+
+	if ( head_bytes > 0 )
+		st$head += get_current_packet()$data[:c?$tunnel ? head_bytes + tunnel_bytes(packed) : head_bytes];
 	}
 
 # Has Zeek say when the next packet comes, in either direction.
@@ -373,8 +376,8 @@ function ask_for_next(c: connection)
 
 # Follows a connection past the thresholds, or waits for its next block if this one is full. The
 # counters will not say how long the packet is that begins it, but what tunnels add to the size of
-# this packet they will add to that one's.
-function follow(c: connection, st: State, lengths: count)
+# the last packet they will add to that one's.
+function follow(c: connection, st: State)
 	{
 	if ( |st$samples| < st$room )
 		{
@@ -382,20 +385,19 @@ function follow(c: connection, st: State, lengths: count)
 		return;
 		}
 
-	st$overhead = outer_length() - ( lengths >> 16 & 0xffff );
+	local last = st$samples[|st$samples| - 1];
+	st$overhead = outer_length() - ( last >> 16 & 0xffff );
 	ConnThreshold::set_duration_threshold(c, st$end - c$start_time - 0.5usec);
 	}
 
 event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 	{
-	local lengths: count;
-
 	if ( threshold > head_packets )
 		{
 		if ( ! c?$mtc || ! c$mtc$following || threshold > last_threshold )
 			return;
 
-		lengths = later_packet(c, c$mtc);
+		take_packet(c, c$mtc, head_packets);
 		}
 	else
 		{
@@ -405,7 +407,7 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 		if ( ! c?$mtc )
 			return;
 
-		lengths = first_packet(c, c$mtc, threshold);
+		first_packet(c, c$mtc, threshold);
 
 		if ( threshold < head_packets )
 			return;
@@ -418,7 +420,7 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 		}
 
 	if ( threshold == last_threshold && c$mtc$following )
-		follow(c, c$mtc, lengths);
+		follow(c, c$mtc);
 	}
 
 event conn_packets_threshold_crossed(c: connection, threshold: count, is_orig: bool) &priority=-5
@@ -433,12 +435,12 @@ event conn_packets_threshold_crossed(c: connection, threshold: count, is_orig: b
 	if ( pkts <= last_threshold || pkts == st$orig_pkts + st$resp_pkts )
 		return;
 
-	local lengths = later_packet(c, st);
+	take_packet(c, st, head_packets);
 
 	if ( |st$samples| < st$room )
 		set_current_conn_packets_threshold(c$id, threshold + 1, is_orig);
 	else
-		follow(c, st, lengths);
+		follow(c, st);
 	}
 
 event ConnThreshold::duration_threshold_crossed(c: connection, threshold: interval, is_orig: bool)
@@ -453,12 +455,14 @@ event ConnThreshold::duration_threshold_crossed(c: connection, threshold: interv
 	st$orig_pkts = c$orig$num_pkts;
 	st$resp_pkts = c$resp$num_pkts;
 	st$bytes = c$orig$num_bytes_ip + c$resp$num_bytes_ip;
+	st$size = c$orig$size + c$resp$size;
 
 	if ( st$orig_pkts + st$resp_pkts > pkts && length > 0 )
 		{
 		next_block(c, st, head_packets, get_current_packet_ts());
-		local lengths = int_to_count(length) << 16 | ( is_orig ? 0 : from_responder );
-		st$samples += with_payload(c, st, lengths);
+		local bytes = int_to_count(length);
+		local payload = bytes > st$headers ? bytes - st$headers : 0;
+		st$samples += ( is_orig ? 0 : from_responder ) | bytes << 16 | payload;
 		}
 
 	ask_for_next(c);
@@ -466,8 +470,8 @@ event ConnThreshold::duration_threshold_crossed(c: connection, threshold: interv
 
 event connection_flipped(c: connection)
 	{
-	if ( c?$mtc )
-		check_roles(c, c$mtc);
+	if ( c?$mtc && has_flipped(c$id, c$mtc) )
+		flip(c, c$mtc);
 	}
 
 function finish(c: connection)
@@ -482,10 +486,11 @@ function finish(c: connection)
 	if ( st$following )
 		--followed;
 
-	if ( ! st$early && c$orig$num_pkts + c$resp$num_pkts < min_packets )
+	if ( ! st$due )
 		return;
 
-	local r = new_record(c, FINAL, st$start, st$samples);
+	hook owed(c, F);
+	local r = new_record(c, FINAL, st$start, samples_of(st));
 
 	if ( ! st$early )
 		r$head = st$head;

@@ -136,15 +136,14 @@ event Pcap::file_done(path: string)
 		announce(st);
 	}
 
-event conn_generic_packet_threshold_crossed(c: connection, threshold: count) &priority=-5
+hook owed(c: connection, is_owed: bool)
 	{
-	if ( replaying && c?$mtc && ( threshold == min_packets || threshold == head_packets ) )
-		open_flows[c$uid] = c;
-	}
+	if ( ! replaying )
+		return;
 
-event connection_state_remove(c: connection)
-	{
-	if ( replaying )
+	if ( is_owed )
+		open_flows[c$uid] = c;
+	else
 		delete open_flows[c$uid];
 	}
 
