@@ -12,9 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from mtc_sensor.config import BrokerConfig, TransportConfig, WebSocketConfig, ZeroMQConfig
@@ -25,8 +24,8 @@ from mtc_sensor.sensor import Sensor
 from mtc_sensor.streams import Streams, Totals
 from mtc_sensor.transports.base import Inbox
 from mtc_sensor.transports.factory import make_transport
-from mtc_sensor.verdict import Verdicts
 from mtc_sensor.zeek import program, scripts
+from mtc_sensor.zeek_summary import ZeekSummary
 
 SENSOR = "replay"
 _SHARDS = (0,)
@@ -41,6 +40,14 @@ if os.getppid() == int(sys.argv[1]):
     os.execv(sys.argv[2], sys.argv[2:])
 """
 _TOLD, _TOLD_LINES = "told", 5
+_SUMMARY = "summary.json"
+
+_SETTINGS = """\
+@load {scripts}
+@load {scripts}/summary.zeek
+redef MTC::summary_file = "{summary}";
+redef Notice::default_suppression_interval = {suppress_s:f} secs;
+"""
 
 _ZEROMQ = """\
 @load policy/frameworks/cluster/backend/zeromq
@@ -75,58 +82,8 @@ class ZeekSetup:
     scripts: tuple[Path, ...] = ()
     """The user's own, loaded after ours."""
     json_logs: bool = False
-
-
-@dataclass
-class ZeekSummary:
-    """What replays through Zeek amounted to."""
-
-    files: int = 0
-    errors: list[str] = field(default_factory=list)
-    judged: int = 0
-    shed: int = 0
-    lost: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By model and label."""
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def exported(self) -> int:
-        """Samples that Zeek published."""
-        return self.judged + self.lost
-
-    def count(self, verdicts: Verdicts) -> None:
-        """Count verdicts by model and label."""
-        self.verdicts.update(zip(verdicts.model.tolist(), verdicts.label.tolist(), strict=True))
-
-    def add(self, totals: Totals, dropped: dict[str, int]) -> None:
-        """Count what became of one file's samples."""
-        self.files += 1
-        self.judged += totals.judged
-        self.shed += totals.shed
-        self.lost += totals.lost + totals.in_flight
-        self.dropped.update(dropped)
-
-    def as_json(self) -> dict[str, object]:
-        """Return the object that `--json` prints."""
-        labels: Counter[str] = Counter()
-        models: dict[str, dict[str, int]] = {}
-        for (model, label), count in sorted(self.verdicts.items()):
-            labels[label] += count
-            models.setdefault(model, {})[label] = count
-        return {
-            "files": self.files,
-            "errors": self.errors,
-            "exported": self.exported,
-            "judged": self.judged,
-            "shed": self.shed,
-            "lost": self.lost,
-            "dropped": dict(self.dropped),
-            "verdicts": dict(labels),
-            "models": models,
-            "seconds": round(time.monotonic() - self.started, 3),
-        }
+    suppress_s: float = 3600.0
+    """How long a notice keeps its repeats from being raised; 0: never."""
 
 
 def replay_zeek(
@@ -149,7 +106,7 @@ def replay_zeek(
         finally:
             _end(process)
         told = _last_lines(Path(private) / _TOLD)
-    summary.add(sensor.totals, sensor.dropped)
+        summary.add(sensor.totals, sensor.dropped, Path(private) / _SUMMARY)
     totals = sensor.totals
     if process.returncode:
         summary.errors.append(f"{capture}: zeek ended with code {process.returncode}: {told}")
@@ -237,7 +194,13 @@ def _free_port() -> int:
 
 
 def _start(capture: Path, out: Path, setup: ZeekSetup, meet: Path) -> subprocess.Popen[str]:
-    mine = [str(path.resolve()) for path in (meet, scripts(), *setup.scripts)]
+    settings = meet.with_name("settings.zeek")
+    settings.write_text(
+        _SETTINGS.format(
+            scripts=scripts(), summary=meet.with_name(_SUMMARY), suppress_s=setup.suppress_s
+        )
+    )
+    mine = [str(path.resolve()) for path in (meet, settings, *setup.scripts)]
     logs = [f"LogAscii::use_json={'T' if setup.json_logs else 'F'}"]
     command = [program(), "-C", "-r", str(capture.resolve()), *mine, *logs]
     if sys.platform == "linux":

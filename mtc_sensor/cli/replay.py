@@ -60,13 +60,22 @@ def replay(
     before the damage counts, and the other files go on.
 
     With --zeek each capture is read by `zeek -r` with the sensor beside it. Zeek's logs are left in
-    --out, those of several captures in a folder each; notices are suppressed as Zeek does it.
+    --out, those of several captures in a folder each; Zeek itself suppresses notices.
     """
     if zeek:
         if ecs or workers > 1:
             raise click.UsageError("--ecs and --workers do not go together with --zeek")
         return replay_with_zeek(
-            files, out, transport, zeek_scripts, models, device, force, json_logs, as_json
+            files,
+            out,
+            transport,
+            zeek_scripts,
+            models,
+            device,
+            suppress_for,
+            force,
+            json_logs,
+            as_json,
         )
     from mtc_sensor.capture.pcap import capture_files  # noqa: PLC0415 - these load torch and numba
     from mtc_sensor.outputs.logs import VerdictLogs  # noqa: PLC0415

@@ -19,6 +19,7 @@ def replay_with_zeek(
     scripts: tuple[Path, ...],
     models: str | None,
     device: str,
+    suppress_for: float,
     force: bool,
     json_logs: bool,
     as_json: bool,
@@ -30,15 +31,15 @@ def replay_with_zeek(
     from mtc_sensor.logs import set_up_logging  # noqa: PLC0415
     from mtc_sensor.zeek_replay import (  # noqa: PLC0415
         ZeekSetup,
-        ZeekSummary,
         prepare,
         replay_zeek,
     )
+    from mtc_sensor.zeek_summary import ZeekSummary  # noqa: PLC0415
 
     set_up_logging(LogConfig(level="error"))  # that Zeek goes at its end is nothing to report
     paths = capture_files(files)
     loaded = load_models(model_names(models), device)
-    setup, summary = ZeekSetup(transport, scripts, json_logs), ZeekSummary()
+    setup, summary = ZeekSetup(transport, scripts, json_logs, suppress_for), ZeekSummary()
     with ExitStack() as stack:
         if out is None:
             out = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mtc-")))

@@ -28,6 +28,36 @@ def test_every_sample_is_judged(
     assert (tmp_path / "conn.log").is_file()
 
 
+SAME = ("files", "errors", "packets", "bytes", "flows", "records", "verdicts", "notices")
+
+
+def test_the_summary_is_that_of_a_replay_without_zeek(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    summaries = []
+    for option in ("--zeek", "--force"):
+        assert run(["replay", option, "--models", "byte-cnn", "--json", str(DEMO)]) == 0
+        summaries.append(json.loads(capsys.readouterr().out))
+    with_zeek, without = [{key: summary[key] for key in SAME} for summary in summaries]
+    assert with_zeek == without
+    assert summaries[0].keys() - summaries[1].keys() == {"exported", "judged", "shed", "lost"}
+
+
+@pytest.mark.parametrize("seconds", ["3600", "0"])
+def test_notices_are_suppressed_as_long_as_asked_for(
+    seconds: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["replay", "--zeek", "--models", "byte-cnn", "--json", "--out", str(tmp_path)]
+    assert run([*command, "--suppress-for", seconds, str(DEMO)]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    lines = (tmp_path / "notice.log").read_text().splitlines()
+    assert sum("MTC::Malicious_Flow" in line for line in lines) == summary["notices"]
+    malicious = summary["verdicts"]["hancitor"]
+    raised = 1 if seconds == "3600" else malicious
+    assert malicious > 1
+    assert (summary["notices"], summary["suppressed"]) == (raised, malicious - raised)
+
+
 def test_what_zeek_says_is_passed_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = tmp_path / "local.zeek"
     script.write_text("this is no script\n")
