@@ -102,7 +102,7 @@ def compare(
     except (CaptureError, subprocess.CalledProcessError) as fault:
         return Comparison(capture, 0, {}, 0, [], f"{fault}")
     pairs = list(matched(flows(zeek.records), flows(ours.records)))
-    link = ("link",) if len(zeek.records) and not zeek.links <= ours.links else ()
+    link = ("link",) if not zeek.links <= ours.links else ()
     differences = [
         Difference(capture, causes, one, other)
         for one, other in pairs

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from mtc_sensor import judging
 from mtc_sensor.capture.flows import FlowSettings
-from mtc_sensor.flow import Kind
+from mtc_sensor.flow import FlowBatch, Kind
+from mtc_sensor.wire.assemble import to_flow_batch
+from mtc_sensor.wire.events import Sample
+from mtc_sensor.zeek_replay import ZeekSetup, replay_zeek
+from mtc_sensor.zeek_summary import ZeekSummary
 from tests.zeek import conversations
 from tests.zeek.conversations import in_order, write_pcap
-from tests.zeek.parity import Comparison, compare, compare_all
+from tests.zeek.parity import (
+    Comparison,
+    compare,
+    compare_all,
+    differing,
+    flows,
+    matched,
+    of_capture,
+)
 
 pytestmark = pytest.mark.zeek
 
@@ -82,6 +96,26 @@ def test_fragments_differ_in_their_heads_only(tmp_path: Path) -> None:
     assert comparison.fault == ""
     assert [difference.causes for difference in comparison.differences] == [("heads",)] * 3
     assert comparison.flows == 3
+
+
+@pytest.mark.parametrize("transport", ["zeromq", "websocket"])
+def test_over_the_wire(transport: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    talks = [*conversations.tunnels(), *conversations.tcp_talks(), *conversations.long_talks()]
+    path = write_pcap(tmp_path / "all.pcap", in_order(talks))
+    batches: list[FlowBatch] = []
+
+    def recorded(samples: Sequence[Sample]) -> FlowBatch:
+        batches.append(to_flow_batch(samples))
+        return batches[-1]
+
+    monkeypatch.setattr(judging, "to_flow_batch", recorded)
+    summary = ZeekSummary()
+    replay_zeek(path, tmp_path, ZeekSetup(transport), (), summary)
+    ours = of_capture(path, FlowSettings(), verify_checksums=False).records
+    assert summary.errors == []
+    pairs = list(matched(flows(FlowBatch.concat(batches)), flows(ours)))
+    assert [causes for pair in pairs if (causes := differing(*pair))] == []
+    assert len(pairs) >= 30
 
 
 @pytest.mark.data
