@@ -9,6 +9,7 @@ import click
 
 from mtc_sensor import __version__
 from mtc_sensor.cli.capture import capture
+from mtc_sensor.cli.dataset import dataset
 from mtc_sensor.cli.evaluate import evaluate
 from mtc_sensor.cli.export import flowpic, flows
 from mtc_sensor.cli.models import models
@@ -23,7 +24,18 @@ def cli() -> None:
     """Classify network traffic with trained models, from captures or an interface."""
 
 
-for command in (run_sensor, replay, capture, flows, flowpic, models, evaluate, config, zeek_path):
+for command in (
+    run_sensor,
+    replay,
+    capture,
+    flows,
+    flowpic,
+    models,
+    dataset,
+    evaluate,
+    config,
+    zeek_path,
+):
     cli.add_command(command)
 
 

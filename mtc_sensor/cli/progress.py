@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
     TaskProgressColumn,
     TextColumn,
@@ -68,6 +69,33 @@ class FileProgress:
     def of_file(self, file: int) -> Callable[[int, int], None]:
         """Return `update` for one file."""
         return functools.partial(self.update, file)
+
+
+class CountProgress:
+    """How many of some files are done; a context manager, to be called after each."""
+
+    def __init__(self) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+            transient=True,
+        )
+        self._task = self._bar.add_task("reading", total=None)
+
+    def __enter__(self) -> CountProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, total: int, name: str) -> None:
+        """Say that `done` of `total` files are done, the last of which was `name`."""
+        self._bar.update(self._task, completed=done, total=total, description=name)
 
 
 def report_failures(failures: list[MtcError], files: int) -> int:

@@ -41,8 +41,9 @@ def _plain(read: Callable[[Path, FlowSettings], Iterator[Part]]) -> Read:
     return lambda path, settings, dropped: read(path, settings)
 
 
+CAPTURE = "capture"
 READERS: dict[str, Reader] = {
-    "capture": Reader(read_capture),
+    CAPTURE: Reader(read_capture),
     "joy": Reader(_plain(times_sizes.read_joy)),
     "arrays": Reader(_plain(times_sizes.read_arrays)),
     "signed-sizes": Reader(_plain(times_sizes.read_signed_sizes)),
@@ -61,4 +62,4 @@ def reader_of(source: Source) -> str | None:
     name = Path(source.path).name.removesuffix(".gz")
     if source.label == "index" or name.startswith("y_") or "_y." in name:
         return None
-    return _SUFFIXES.get(Path(name).suffix, "capture")
+    return _SUFFIXES.get(Path(name).suffix, CAPTURE)

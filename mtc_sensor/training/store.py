@@ -9,26 +9,24 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import tempfile
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtc_sensor.capture.flows import FlowSettings
-from mtc_sensor.errors import CaptureError, DataError
+from mtc_sensor.errors import DataError
 from mtc_sensor.flow import FlowBatch
+from mtc_sensor.training.kept import Job, Kept, load_file, read_file, summary_of
 from mtc_sensor.training.manifest import Manifest, Source
-from mtc_sensor.training.readers import READERS, reader_of
-from mtc_sensor.training.times_sizes import Part, beside
+from mtc_sensor.training.readers import CAPTURE, READERS, reader_of
+from mtc_sensor.training.times_sizes import beside
 
 FORMAT = 1
 """Raised when a store of an older version cannot be read any more, or `capture` changed."""
@@ -38,7 +36,7 @@ PART_BYTES = 256 << 20
 Progress: TypeAlias = Callable[[int, int, str], None]
 """Told after each file: how many are done, of how many, and which it was."""
 
-_LABELS = "labels"
+_CAPTURES = "captures"
 _HASHED_AT_ONCE = 1 << 20
 
 
@@ -63,6 +61,8 @@ class Built:
     cached: int = 0
     """Files that were there already."""
     records: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    """Records by label, of files that have labels themselves."""
     dropped: Counter[str] = field(default_factory=Counter)
     """What is not in the records, by reason."""
     damaged: dict[str, str] = field(default_factory=dict)
@@ -70,46 +70,15 @@ class Built:
     left_out: list[str] = field(default_factory=list)
     """Files without records of their own: indices, and labels that other files' readers use."""
 
-    def add(self, source: Source, kept: _Kept, *, cached: bool) -> None:
+    def add(self, source: Source, kept: Kept, *, cached: bool) -> None:
         """Count one file."""
         self.files += 1
         self.cached += cached
         self.records += kept.records
+        self.labels.update(kept.labels)
         self.dropped.update(kept.dropped)
         if kept.error:
             self.damaged[source.path] = kept.error
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One file to be read; goes to another process."""
-
-    path: Path
-    key: str
-    reader: str
-    settings: FlowSettings
-    folder: Path
-    part_bytes: int
-
-    def part(self, number: int) -> Path:
-        """Return where a part of the records is kept."""
-        return self.folder / f"{self.key}.{number}.npz"
-
-    @property
-    def summary(self) -> Path:
-        """Return where `_Kept` is, which is written last."""
-        return self.folder / f"{self.key}.json"
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """What is known of a file whose records are kept."""
-
-    parts: int
-    records: int
-    dropped: dict[str, int]
-    error: str
-    """Why it could not be read to its end."""
 
 
 class Store:
@@ -121,8 +90,16 @@ class Store:
         Where; made when the first file is kept.
     settings
         How flows are assembled. Other settings give other files: one folder may hold several.
+    captures
+        Name of the reader of captures: ``capture``, ``zeek`` or ``apps``. A folder keeps the one
+        that it was first built with; None takes it, or ``capture``.
     part_bytes
         Records that a worker holds, about, before it writes a part.
+
+    Raises
+    ------
+    DataError
+        The folder was built with another reader of captures.
     """
 
     def __init__(
@@ -130,10 +107,12 @@ class Store:
         folder: Path | str,
         settings: FlowSettings | None = None,
         *,
+        captures: str | None = None,
         part_bytes: int = PART_BYTES,
     ) -> None:
         self.folder = Path(folder)
         self.settings = settings or FlowSettings()
+        self._captures = _remembered(self.folder, captures)
         self._part_bytes = part_bytes
 
     def build(
@@ -162,11 +141,21 @@ class Store:
         flows, named = [FlowBatch.empty(self.settings.head_bytes)], list[Source]()
         for source, job in zip(chosen, jobs, strict=True):
             if job is not None:
-                for one, batch in _by_label(source, *_load(job)):
+                for one, batch in _by_label(source, *load_file(job)):
                     named.append(one)
                     flows.append(batch)
         which = np.repeat(np.arange(len(named)), [len(batch) for batch in flows[1:]])
         return Records(FlowBatch.concat(flows), which, tuple(named), built.damaged)
+
+    def sources(self, manifest: Manifest) -> tuple[Source, ...]:
+        """Return a manifest's sources as `Records` has them, with the labels that files have."""
+        _, jobs = self._build(manifest, manifest.sources, 1, None)
+        named = list[Source]()
+        for source, job in zip(manifest.sources, jobs, strict=True):
+            kept = summary_of(job) if job else None
+            if kept:
+                named += [replace(source, label=label) for label in kept.labels] or [source]
+        return tuple(named)
 
     def _build(
         self,
@@ -174,11 +163,12 @@ class Store:
         sources: Sequence[Source],
         workers: int,
         progress: Progress | None,
-    ) -> tuple[Built, list[_Job | None]]:
+    ) -> tuple[Built, list[Job | None]]:
         """Return what building came to, and the job of each source that has records."""
         built = Built()
+        _remember(self.folder, self._captures)
         jobs = [self._job(manifest.path(source), source, built) for source in sources]
-        known = {job.key: _kept(job) for job in jobs if job}
+        known = {job.key: summary_of(job) for job in jobs if job}
         new = {job.key: job for job in jobs if job and known[job.key] is None}
         done = len(sources) - len(new)
         for job, kept in _run(list(new.values()), workers):
@@ -191,17 +181,18 @@ class Store:
                 built.add(source, result, cached=which.key not in new)
         return built, jobs
 
-    def _job(self, path: Path, source: Source, built: Built) -> _Job | None:
+    def _job(self, path: Path, source: Source, built: Built) -> Job | None:
         reader = reader_of(source)
         if reader is None:
             built.left_out.append(source.path)
             return None
+        reader = self._captures if reader == CAPTURE else reader
         try:
             key = self._key(path, reader)
         except OSError as fault:
             built.damaged[source.path] = f"{path}: cannot be read: {fault.strerror}"
             return None
-        return _Job(path, key, reader, self.settings, self.folder, self._part_bytes)
+        return Job(path, key, reader, self.settings, self.folder, self._part_bytes)
 
     def _key(self, path: Path, reader: str) -> str:
         """Return the name of a file's records. Raises OSError."""
@@ -214,18 +205,44 @@ class Store:
         return digest.hexdigest()
 
 
+def _remembered(folder: Path, captures: str | None) -> str:
+    """Return how a store reads captures. Raises DataError if `captures` is something else."""
+    try:
+        known = (folder / _CAPTURES).read_text().strip()
+    except OSError:
+        fresh = not any(folder.glob("*.json"))
+        known = captures if captures and fresh else CAPTURE
+    if known not in READERS or (captures and captures != known):
+        raise DataError(
+            f"{folder}: this store was built with another reader of captures ({known!r:.40}): "
+            "choose another folder"
+        )
+    return known
+
+
+def _remember(folder: Path, captures: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if captures != CAPTURE:
+            (folder / _CAPTURES).write_text(captures)
+    except OSError as fault:
+        raise DataError(
+            f"{folder}: cannot be written: {fault.strerror}: choose another folder"
+        ) from fault
+
+
 def _all(manifest: Manifest, sources: Sequence[Source] | None) -> Sequence[Source]:
     return manifest.sources if sources is None else sources
 
 
-def _run(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, _Kept]]:
+def _run(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Kept]]:
     """Do the jobs, in any order; the processes are the parallelism."""
     if workers <= 1 or len(jobs) <= 1:
-        yield from ((job, _read(job)) for job in jobs)
+        yield from ((job, read_file(job)) for job in jobs)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
-        running = {pool.submit(_read, job): job for job in jobs}
+        running = {pool.submit(read_file, job): job for job in jobs}
         try:
             for future in as_completed(running):
                 yield running[future], future.result()
@@ -238,83 +255,6 @@ def _run(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, _Kept]]:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _read(job: _Job) -> _Kept:
-    """Read a file and keep its records."""
-    dropped, error = Counter[str](), ""
-    waiting: list[Part] = []
-    parts = records = held = 0
-    try:
-        job.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            for part in READERS[job.reader].read(job.path, job.settings, dropped):
-                waiting.append(part)
-                records += len(part[0])
-                held += _size(part[0])
-                if held >= job.part_bytes:
-                    _keep(job.part(parts), waiting)
-                    parts, held = parts + 1, 0
-                    waiting.clear()
-        except CaptureError as fault:
-            error = str(fault)
-        if waiting or not parts:
-            _keep(job.part(parts), waiting)
-            parts += 1
-        kept = _Kept(parts, records, dict(dropped), error)
-        _write(job.summary, lambda file: file.write(json.dumps(asdict(kept)).encode()))
-    except OSError as fault:
-        raise DataError(
-            f"{job.folder}: cannot be written: {fault.strerror}: choose another folder"
-        ) from fault
-    return kept
-
-
-def _keep(path: Path, parts: Sequence[Part]) -> None:
-    flows = FlowBatch.concat([part[0] for part in parts] or [FlowBatch.empty()])
-    columns = {column.name: getattr(flows, column.name) for column in fields(flows)}
-    labels = [part[1] for part in parts if part[1] is not None]
-    if labels:
-        columns[_LABELS] = np.concatenate(labels)
-    _write(path, lambda file: np.savez_compressed(file, **columns))
-
-
-def _write(path: Path, write: Callable[[Any], object]) -> None:
-    """Write a file that is there whole or not at all."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        try:
-            write(file)
-        except BaseException:
-            Path(file.name).unlink()
-            raise
-    Path(file.name).replace(path)
-
-
-def _kept(job: _Job) -> _Kept | None:
-    """Return what is known of a file, or None if it has to be read."""
-    try:
-        kept = _Kept(**json.loads(job.summary.read_bytes()))
-        return kept if all(job.part(i).is_file() for i in range(kept.parts)) else None
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _load(job: _Job) -> tuple[FlowBatch, NDArray[np.str_] | None]:
-    """Return a file's records and their labels; a part that was damaged on disk is made anew."""
-    kept = _kept(job)
-    try:
-        parts = [_part(job.part(i)) for i in range(kept.parts if kept else 0)]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        parts = [_part(job.part(i)) for i in range(_read(job).parts)]
-    labels = [label for _, label in parts if label is not None]
-    flows = FlowBatch.concat([flows for flows, _ in parts])
-    return flows, np.concatenate(labels) if labels else None
-
-
-def _part(path: Path) -> Part:
-    with np.load(path, allow_pickle=False) as columns:
-        flows = FlowBatch(**{column.name: columns[column.name] for column in fields(FlowBatch)})
-        return flows, columns.get(_LABELS)
-
-
 def _by_label(
     source: Source, flows: FlowBatch, labels: NDArray[np.str_] | None
 ) -> Iterator[tuple[Source, FlowBatch]]:
@@ -324,7 +264,3 @@ def _by_label(
         return
     for label in np.unique(labels).tolist():
         yield replace(source, label=label), flows.take(labels == label)
-
-
-def _size(flows: FlowBatch) -> int:
-    return sum(getattr(flows, column.name).nbytes for column in fields(flows))

@@ -105,20 +105,26 @@ def load(
     return Labelled(records.flows.take(kept), label[kept], records.source[kept], records.sources)
 
 
-def task_named(name: str, manifest: Manifest) -> Task:
-    """Return one of `TASKS`, or for ``label`` and ``family`` the task of that column."""
+def task_named(name: str, manifest: Manifest, store: Store | None = None) -> Task:
+    """Return one of `TASKS`, or for ``label`` and ``family`` the task of that column.
+
+    With a store the labels that files themselves have are known, too.
+    """
     if name in TASKS:
         return TASKS[name]
     if name in get_args(Column):
-        return task_of_column(cast(Column, name), manifest)
+        return task_of_column(cast(Column, name), manifest, store)
     raise DataError(f"task {name!r} is unknown: it is label, family, or one of {', '.join(TASKS)}")
 
 
-def task_of_column(column: Column, manifest: Manifest) -> Task:
-    """Make a task of what a column says, for anybody's manifest."""
-    values = {getattr(source, column): source for source in manifest.sources}
-    labels = tuple(sorted(value for value in values if value))
-    malicious = {getattr(s, column) for s in manifest.sources if is_malicious(s)}
+def task_of_column(column: Column, manifest: Manifest, store: Store | None = None) -> Task:
+    """Make a task of what a column says, for anybody's manifest.
+
+    With a store it has the labels that files themselves have instead of the manifest's for them.
+    """
+    sources = manifest.sources if store is None else store.sources(manifest)
+    labels = tuple(sorted({getattr(source, column) for source in sources} - {""}))
+    malicious = {getattr(source, column) for source in sources if is_malicious(source)}
     return Task(
         column, labels, tuple(label for label in labels if label in malicious), (),
         _by_name(labels, lambda source: getattr(source, column)), anywhere=True,

@@ -1,0 +1,183 @@
+"""`mtc-sensor dataset`: labelled captures as records, what they hold, and new ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mtc_sensor.cli.labelled import default_store
+from mtc_sensor.cli.progress import CountProgress
+
+if TYPE_CHECKING:
+    from mtc_sensor.training.store import Built, Store
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MIB = 1 << 20
+
+
+@click.group()
+def dataset() -> None:
+    """Build, look at and collect labelled data sets."""
+
+
+def _store_options(function: F) -> F:
+    """Add the manifest, and how its files become records."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+        click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True),
+        click.option("--tokens", is_flag=True, help="Keep token documents (TLS hellos in words)."),
+        click.option(
+            "--head-bytes",
+            type=click.IntRange(0, 65535),
+            default=80,
+            show_default=True,
+            help="Bytes kept of each of a connection's first packets.",
+        ),
+        click.option(
+            "--min-packets",
+            type=click.IntRange(1),
+            default=4,
+            show_default=True,
+            help="Leave out smaller connections.",
+        ),
+        click.option(
+            "--store",
+            "--out",
+            "folder",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Folder for records that were read once [default: in ~/.cache].",
+        ),
+        click.argument("manifest", type=click.Path(path_type=Path)),
+    ):
+        function = option(function)
+    return function
+
+
+@dataset.command()
+@_store_options
+@click.option("--zeek", is_flag=True, help="Read the captures with `zeek -r`.")
+@click.option(
+    "--label-apps",
+    is_flag=True,
+    help="Label every connection with the application that nDPI finds (extra `apps`).",
+)
+@click.option(
+    "--split-size",
+    type=click.IntRange(1),
+    default=256,
+    show_default=True,
+    metavar="MIB",
+    help="Keep the records of a larger capture in parts; bounds what a worker holds.",
+)
+def build(
+    manifest: Path,
+    folder: Path | None,
+    min_packets: int,
+    head_bytes: int,
+    tokens: bool,
+    workers: int,
+    as_json: bool,
+    zeek: bool,
+    label_apps: bool,
+    split_size: int,
+) -> int:
+    """Read the files of MANIFEST (a CSV with at least path and label, or its folder) into a store.
+
+    Files that are in the store already are not read again, wherever they are and whatever they are
+    called now. Reads pcap and pcapng (plain, gzip, zstd), Cisco joy's JSON, sizes and times as CSV,
+    npz or npy, and Zeek's conn.log and ssl.log with labels.
+
+    A store remembers --zeek and --label-apps: name it with `train --store` and the like.
+    """
+    from mtc_sensor.training.manifest import read_manifest  # noqa: PLC0415 - these load numba
+
+    if zeek and label_apps:
+        raise click.UsageError("--zeek and --label-apps do not go together")
+    captures = "zeek" if zeek else "apps" if label_apps else None
+    store = _store(folder, min_packets, head_bytes, tokens, captures, split_size * _MIB)
+    with CountProgress() as progress:
+        built = store.build(read_manifest(manifest), None, workers, progress)
+    click.echo(json.dumps(asdict(built)) if as_json else _built(built, store))
+    for fault in built.damaged.values():
+        click.echo(f"mtc-sensor: {fault}", err=True)
+    return 1 if built.damaged else 0
+
+
+@dataset.command()
+@_store_options
+@click.option(
+    "--task",
+    "task_name",
+    default="label",
+    show_default=True,
+    metavar="NAME",
+    help="What is told apart: label or family (columns of the manifest), or a task's name.",
+)
+def show(
+    manifest: Path,
+    folder: Path | None,
+    min_packets: int,
+    head_bytes: int,
+    tokens: bool,
+    workers: int,
+    as_json: bool,
+    task_name: str,
+) -> int:
+    """Show what MANIFEST holds: records per class, capture and split, duplicates, what leaks.
+
+    Leaks are header fields that by themselves tell the classes apart, on records that they were not
+    looked up in: 0.5 tells nothing, 1 everything.
+    """
+    from mtc_sensor.training.manifest import read_manifest  # noqa: PLC0415 - these load numba
+    from mtc_sensor.training.survey import survey  # noqa: PLC0415
+    from mtc_sensor.training.tasks import load, task_named  # noqa: PLC0415
+
+    read, store = read_manifest(manifest), _store(folder, min_packets, head_bytes, tokens)
+    with CountProgress() as progress:
+        store.build(read, None, workers, progress)
+    task = task_named(task_name, read, store)
+    labelled = load(task, read, store)
+    found = survey(task, labelled)
+    if as_json:
+        click.echo(json.dumps({"manifest_sha256": read.sha256, **found.as_json()}))
+    else:
+        from mtc_sensor.cli.dataset_tables import print_survey  # noqa: PLC0415
+
+        print_survey(found)
+    return 0
+
+
+def _store(
+    folder: Path | None,
+    min_packets: int,
+    head_bytes: int,
+    tokens: bool,
+    captures: str | None = None,
+    part_bytes: int | None = None,
+) -> Store:
+    from mtc_sensor.capture.flows import FlowSettings  # noqa: PLC0415 - these load numba
+    from mtc_sensor.training.store import PART_BYTES, Store  # noqa: PLC0415
+
+    settings = FlowSettings(min_packets=min_packets, head_bytes=head_bytes, tokens=tokens)
+    return Store(
+        folder or default_store(), settings, captures=captures, part_bytes=part_bytes or PART_BYTES
+    )
+
+
+def _built(built: Built, store: Store) -> str:
+    lines = [
+        f"{store.folder}: {built.records:,} records of {built.files:,} files, "
+        f"{built.cached:,} of them read before"
+    ]
+    if built.dropped:
+        names = ", ".join(f"{count:,} {name}" for name, count in built.dropped.most_common())
+        lines.append(f"not in the records: {names}")
+    if built.left_out:
+        lines.append(f"without records of their own: {len(built.left_out):,} files")
+    return "\n".join(lines)
