@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mtc_sensor.capture.flows import FlowSettings
 from mtc_sensor.errors import BundleError
+from mtc_sensor.evidence import told
 from mtc_sensor.features.spec import FusionSpec
 from mtc_sensor.flow import FlowBatch, Kind
 from mtc_sensor.fusion import Members
@@ -94,9 +95,10 @@ class Model:
         """Return a verdict on every record of `batch`; `now_us` is `verdict.judge`'s."""
         if self.members is None:
             outputs = self.outputs(batch)
-            return judge(
+            verdicts = judge(
                 batch, self.name, self.policy, outputs.probabilities, now_us, outputs.novelty
             )
+            return told(self, batch, verdicts)
         evidence = self.members.evidence(batch)
         outputs = self._outputs(self._sliced(evidence), None, len(batch))
         verdicts = judge(
