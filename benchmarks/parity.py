@@ -35,12 +35,15 @@ def main() -> int:
     began = time.monotonic()
     settings = FlowSettings(min_packets=options.min_packets)
     total = Total()
-    for comparison in compare_all(files(options.captures), settings):
-        total.add(comparison)
-        if comparison.fault:
-            print(f"{comparison.capture}: {comparison.fault}")
-        for difference in comparison.differences if options.verbose else []:
-            print(describe(difference), flush=True)
+    try:
+        for comparison in compare_all(files(options.captures), settings):
+            total.add(comparison)
+            if comparison.fault:
+                print(f"{comparison.capture}: {comparison.fault}")
+            for difference in comparison.differences if options.verbose else []:
+                print(describe(difference), flush=True)
+    except KeyboardInterrupt:
+        print("interrupted; so far:")
     print(total, f"{time.monotonic() - began:.0f} s", sep="\n")
     return 0 if total.share >= options.least else 1
 

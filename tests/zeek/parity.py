@@ -116,8 +116,11 @@ def compare(
 
 def compare_all(captures: Iterable[Path], settings: FlowSettings) -> Iterator[Comparison]:
     """Compare captures, two at a time, in their order."""
-    with ThreadPoolExecutor(2) as pool:
+    pool = ThreadPoolExecutor(2)
+    try:
         yield from pool.map(lambda capture: compare(capture, settings), captures)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def of_capture(capture: Path, settings: FlowSettings, verify_checksums: bool) -> Source:
