@@ -10,7 +10,9 @@ import click
 from mtc_sensor import __version__
 from mtc_sensor.cli.capture import capture
 from mtc_sensor.cli.dataset import dataset
+from mtc_sensor.cli.doctor import doctor
 from mtc_sensor.cli.evaluate import evaluate
+from mtc_sensor.cli.explain import explain
 from mtc_sensor.cli.export import flowpic, flows
 from mtc_sensor.cli.models import models
 from mtc_sensor.cli.replay import replay
@@ -33,8 +35,10 @@ for command in (
     models,
     dataset,
     evaluate,
+    explain,
     config,
     zeek_path,
+    doctor,
 ):
     cli.add_command(command)
 

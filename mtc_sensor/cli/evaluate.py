@@ -156,7 +156,7 @@ def remarks(done: Evaluation) -> list[str]:
     if answers.space.malicious.any():
         benign = int((~answers.positive).sum())
         lines.append(
-            f"{benign:,} benign records: an FPR below {1 / max(benign, 1):.1g} means no false alarm."
+            f"{benign:,} benign records: FPR below {1 / max(benign, 1):.1g} means no false alarm."
         )
     if done.verdicts and answers.positive.any():
         told = done.verdicts
