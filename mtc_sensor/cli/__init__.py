@@ -8,6 +8,8 @@ import traceback
 import click
 
 from mtc_sensor import __version__
+from mtc_sensor.cli.audit import audit
+from mtc_sensor.cli.calibrate import calibrate
 from mtc_sensor.cli.capture import capture
 from mtc_sensor.cli.dataset import dataset
 from mtc_sensor.cli.doctor import doctor
@@ -35,6 +37,8 @@ for command in (
     models,
     dataset,
     evaluate,
+    calibrate,
+    audit,
     explain,
     config,
     zeek_path,

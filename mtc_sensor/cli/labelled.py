@@ -56,7 +56,7 @@ def read_labelled(
 
     Raises DataError for a manifest or a task that cannot be used.
     """
-    from mtc_sensor.capture.flows import FlowSettings  # noqa: PLC0415 - these load numba
+    from mtc_sensor.inference import settings_for  # noqa: PLC0415 - these load torch
     from mtc_sensor.training.manifest import read_manifest  # noqa: PLC0415
     from mtc_sensor.training.store import Store  # noqa: PLC0415
     from mtc_sensor.training.tasks import load, task_named  # noqa: PLC0415
@@ -64,9 +64,7 @@ def read_labelled(
     manifest = read_manifest(data)
     name = task_name or task_for(model.policy.labels)
     task = task_named(name, manifest)
-    settings = FlowSettings()
-    head_bytes = max(settings.head_bytes, model.bundle.spec.head_bytes)
-    kept = Store(store or default_store(), FlowSettings(head_bytes=head_bytes))
+    kept = Store(store or default_store(), settings_for([model]))
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -25,6 +25,8 @@ from mtc_sensor.verdict import Verdicts, judge
 
 MATTERS = 1e-4
 """Change of a probability beyond what arithmetic does; bundles are verified to the same."""
+_HIDDEN = ("ip", "port", "sni")
+"""Words that name machines."""
 _SHOWN = 20_000
 """Records that are asked about, at most."""
 
@@ -162,7 +164,7 @@ def _changes(flows: FlowBatch, seed: int) -> Iterator[tuple[str, bool, Change]]:
     yield "directions", False, drawn(fields.exchange_directions)
     yield "times", False, drawn(fields.exchange_times)
     for prefix in fields.word_prefixes(flows):
-        yield f"words {prefix}", False, partial(fields.without_words, prefix=prefix)
+        yield f"words {prefix}", prefix in _HIDDEN, partial(fields.without_words, prefix=prefix)
 
 
 def as_json(result: Audit) -> dict[str, object]:

@@ -42,9 +42,7 @@ class Explained:
         orig = f"{address_text(record.orig_h[0])}:{record.orig_p[0]}"
         resp = f"{address_text(record.resp_h[0])}:{record.resp_p[0]}"
         kind = Kind(int(record.kind[0])).name.lower()
-        instead = (
-            "" if self.label == verdict.label[0] else f"; here is what speaks for {self.label}"
-        )
+        instead = "" if self.label == verdict.label[0] else f"; for {self.label} speak:"
         return (
             f"{record.uid[0].decode()}  {orig} to {resp}, {kind} record of "
             f"{int(record.packets[0])} packets: {self.model} says {verdict.label[0]} "

@@ -21,7 +21,7 @@ from mtc_sensor.models.novelty import MAX_NEIGHBOURS, Neighbours, calibrated
 from mtc_sensor.models.schema import Budget, BundleConfig, Novelty
 from mtc_sensor.models.weights import sha256_of
 from mtc_sensor.training.calibration import Fit, Samples, fit_calibration
-from mtc_sensor.training.tasks import Labelled
+from mtc_sensor.training.tasks import Labelled, Task
 from mtc_sensor.training.thresholds import AlertBudget, Threshold, alert_threshold
 
 KNOWN = 0.95
@@ -77,6 +77,23 @@ def calibrate(
     trust = fit_trust(bundle.config, samples.take(kept), budget)
     _write(path, trust.config)
     return replace(trust, config=load_bundle(path).config)
+
+
+def in_labels_of(model: Model, task: Task, labelled: Labelled) -> Labelled:
+    """Return records with labels of the model's, those without one left out.
+
+    Benign labels that it does not know are its own benign one, if it has one alone.
+    """
+    names = model.policy.labels
+    harmless = [i for i, name in enumerate(names) if name not in model.policy.malicious]
+    benign = harmless[0] if model.policy.malicious and len(harmless) == 1 else -1
+    known = [
+        names.index(label) if label in names else -1 if label in task.malicious else benign
+        for label in task.labels
+    ]
+    label = np.array(known, np.int64)[labelled.label]
+    kept = labelled.take(label >= 0)
+    return replace(kept, label=label[label >= 0])
 
 
 def fit_trust(config: BundleConfig, samples: Samples, budget: AlertBudget | None) -> Trust:
