@@ -82,7 +82,7 @@ def _client_extension(code: int, value: _Bytes) -> list[str]:
     elif code == _SERVER_NAME and value.left:
         names = _Bytes(value.string(2))
         if names.number(1) == 0:
-            words += _shape(names.string(2))
+            words += name_words(names.string(2))
     return words
 
 
@@ -143,7 +143,8 @@ def _protocols(prefix: str, value: _Bytes) -> list[str]:
     return words
 
 
-def _shape(name: bytes) -> list[str]:
+def name_words(name: bytes) -> list[str]:
+    """Return the words of a server's name: its shape."""
     return [
         _word("sni_length", str(len(name) // 8 * 8)),
         _word("sni_labels", str(name.count(b".") + 1)),

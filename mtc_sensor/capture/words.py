@@ -195,9 +195,11 @@ def _unordered(key: Key) -> Key:
 def _facts(records: FlowBatch) -> list[str]:
     prefix = np.frombuffer(IPV4_MAPPED_PREFIX, np.uint8)
     version = np.where((records.orig_h[:, :12] == prefix).all(1), 4, 6).tolist()
-    rows = zip(version, records.proto.tolist(), records.resp_p.tolist(), strict=True)
-    return [f"ip:{v} transport:{_TRANSPORTS[proto]} port:{_port(port)}" for v, proto, port in rows]
+    ports = map(port_class, records.resp_p.tolist())
+    rows = zip(version, records.proto.tolist(), ports, strict=True)
+    return [f"ip:{v} transport:{_TRANSPORTS[proto]} port:{port}" for v, proto, port in rows]
 
 
-def _port(number: int) -> str:
+def port_class(number: int) -> str:
+    """Return the word of a port."""
     return str(number) if number < 1024 else "registered" if number < 49152 else "dynamic"

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from mtc_sensor.capture.flows import FlowSettings
 from mtc_sensor.errors import CaptureError, DataError
 from mtc_sensor.flow import FlowBatch
+from mtc_sensor.training.flow_records import Part
 from mtc_sensor.training.readers import READERS
-from mtc_sensor.training.times_sizes import Part
 
 _LABELS = "labels"
 
@@ -49,6 +49,8 @@ class Job:
 class Kept:
     """What is known of a file whose records are kept."""
 
+    path: str
+    """Where the file was when it was read; `error` names it so."""
     parts: int
     records: int
     labels: dict[str, int]
@@ -79,7 +81,7 @@ def read_file(job: Job) -> Kept:
         if waiting or not parts:
             labels.update(_keep(job, parts, waiting))
             parts += 1
-        kept = Kept(parts, records, dict(labels), dict(dropped), error)
+        kept = Kept(str(job.path), parts, records, dict(labels), dict(dropped), error)
         _write(job.summary, lambda file: file.write(json.dumps(asdict(kept)).encode()))
     except OSError as fault:
         raise DataError(

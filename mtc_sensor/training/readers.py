@@ -9,9 +9,9 @@ from typing import NamedTuple, TypeAlias
 
 from mtc_sensor.capture.flows import FlowSettings
 from mtc_sensor.capture.records import CaptureFile
-from mtc_sensor.training import times_sizes
+from mtc_sensor.training import documents, times_sizes
+from mtc_sensor.training.flow_records import Part
 from mtc_sensor.training.manifest import Source
-from mtc_sensor.training.times_sizes import Part
 
 Read: TypeAlias = Callable[[Path, FlowSettings, Counter[str]], Iterator[Part]]
 """Yields a file's records and counts what is not in them. Raises CaptureError where it ends."""
@@ -24,7 +24,7 @@ class Reader(NamedTuple):
     version: int = 1
     """Raised when the same file gives other records."""
     beside: bool = False
-    """Whether labels are in the file that `times_sizes.beside` names."""
+    """Whether labels are in the file that `files.beside` names."""
 
 
 def read_capture(path: Path, settings: FlowSettings, dropped: Counter[str]) -> Iterator[Part]:
@@ -48,18 +48,25 @@ READERS: dict[str, Reader] = {
     "arrays": Reader(_plain(times_sizes.read_arrays)),
     "signed-sizes": Reader(_plain(times_sizes.read_signed_sizes)),
     "ode": Reader(_plain(times_sizes.read_ode), beside=True),
+    "zeek-log": Reader(_plain(documents.read_zeek_log)),
+    "packet-rows": Reader(_plain(documents.read_packet_rows)),
+    "vectors": Reader(_plain(documents.read_vectors), beside=True),
 }
 _SUFFIXES = {
     ".json": "joy",
     ".npz": "arrays",
     ".npy": "ode",
     ".csv": "signed-sizes",
+    ".txt": "vectors",
 }
+_SETS = {"xidian-tf": "packet-rows"}
 
 
 def reader_of(source: Source) -> str | None:
     """Return the name of the reader of a file; None for one that only accompanies others."""
-    name = Path(source.path).name.removesuffix(".gz")
+    name = Path(source.path).name.removesuffix(".gz").removesuffix(".labeled")
     if source.label == "index" or name.startswith("y_") or "_y." in name:
         return None
-    return _SUFFIXES.get(Path(name).suffix, CAPTURE)
+    if name.endswith(".log"):
+        return "zeek-log" if name.split(".")[0] in documents.LOGS else None
+    return _SETS.get(source.set) or _SUFFIXES.get(Path(name).suffix, CAPTURE)

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from mtc_sensor.capture.flows import FlowSettings
 from mtc_sensor.errors import DataError
 from mtc_sensor.flow import FlowBatch
+from mtc_sensor.training.files import beside
 from mtc_sensor.training.kept import Job, Kept, load_file, read_file, summary_of
 from mtc_sensor.training.manifest import Manifest, Source
 from mtc_sensor.training.readers import CAPTURE, READERS, reader_of
-from mtc_sensor.training.times_sizes import beside
 
 FORMAT = 1
 """Raised when a store of an older version cannot be read any more, or `capture` changed."""
@@ -70,7 +70,7 @@ class Built:
     left_out: list[str] = field(default_factory=list)
     """Files without records of their own: indices, and labels that other files' readers use."""
 
-    def add(self, source: Source, kept: Kept, *, cached: bool) -> None:
+    def add(self, source: Source, path: Path, kept: Kept, *, cached: bool) -> None:
         """Count one file."""
         self.files += 1
         self.cached += cached
@@ -78,7 +78,7 @@ class Built:
         self.labels.update(kept.labels)
         self.dropped.update(kept.dropped)
         if kept.error:
-            self.damaged[source.path] = kept.error
+            self.damaged[source.path] = kept.error.replace(kept.path, str(path))
 
 
 class Store:
@@ -178,7 +178,7 @@ class Store:
                 progress(done, len(sources), job.path.name)
         for source, which in zip(sources, jobs, strict=True):
             if which and (result := known[which.key]):
-                built.add(source, result, cached=which.key not in new)
+                built.add(source, which.path, result, cached=which.key not in new)
         return built, jobs
 
     def _job(self, path: Path, source: Source, built: Built) -> Job | None:

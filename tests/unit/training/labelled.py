@@ -8,9 +8,9 @@ import numpy as np
 
 from mtc_sensor.capture.flows import FlowSettings
 from mtc_sensor.flow import FlowBatch
+from mtc_sensor.training.flow_records import Ends, Packets, records
 from mtc_sensor.training.manifest import Source
 from mtc_sensor.training.tasks import Labelled
-from mtc_sensor.training.times_sizes import Ends, Packets, records
 
 
 def flows(sizes: Sequence[Sequence[int]], starts: Sequence[int] | None = None) -> FlowBatch:

@@ -75,6 +75,16 @@ def test_damage_is_named_and_what_came_before_is_used(manifest: Manifest, tmp_pa
     assert set(store.records(manifest).damaged) == {"a.pcap", "b.pcap"}
 
 
+def test_a_damaged_file_is_named_as_it_is_called_now(manifest: Manifest, tmp_path: Path) -> None:
+    (tmp_path / "a.pcap").write_bytes(b"nonsense")
+    store = Store(tmp_path / "store")
+    store.build(manifest)
+    (tmp_path / "a.pcap").rename(tmp_path / "c.pcap")
+    built = store.build(manifest_of(tmp_path, [("c.pcap", "x", "")]))
+    assert built.cached == 1
+    assert built.damaged["c.pcap"].startswith(f"{tmp_path / 'c.pcap'}: byte 0: not a capture")
+
+
 def test_a_missing_file_is_named(manifest: Manifest, tmp_path: Path) -> None:
     (tmp_path / "a.pcap").unlink()
     store = Store(tmp_path / "store")

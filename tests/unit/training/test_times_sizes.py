@@ -11,16 +11,8 @@ import pytest
 from mtc_sensor.capture.flows import FlowSettings
 from mtc_sensor.errors import CaptureError
 from mtc_sensor.flow import FlowBatch, address_texts, unpack_samples
-from mtc_sensor.training.augment_flows import augment_flows
-from mtc_sensor.training.times_sizes import (
-    Ends,
-    Packets,
-    read_arrays,
-    read_joy,
-    read_ode,
-    read_signed_sizes,
-    records,
-)
+from mtc_sensor.training.flow_records import Ends, Packets, records
+from mtc_sensor.training.times_sizes import read_arrays, read_joy, read_ode, read_signed_sizes
 
 ANY = FlowSettings(min_packets=1)
 
@@ -198,26 +190,3 @@ def test_ode_flows_and_the_classes_beside_them(tmp_path: Path) -> None:
     np.save(tmp_path / "y_train.npy", np.array([4.0]))
     with pytest.raises(CaptureError, match="one class each"):
         list(read_ode(tmp_path / "x_train.npy", ANY))
-
-
-def flows(packets: int) -> FlowBatch:
-    rng = np.random.default_rng(1)
-    time = np.sort(rng.integers(0, 59_000_000, (20, packets)), axis=1).ravel()
-    flow, size = np.repeat(np.arange(20), packets), rng.integers(1, 1400, 20 * packets)
-    sent_back = rng.random(len(flow)) < 0.5
-    return records(Packets(flow, time, sent_back, size + 40, size), Ends.unknown(20), ANY)
-
-
-def test_augmented_flows_keep_their_first_packets() -> None:
-    before = flows(100)
-    after = augment_flows(before, 10, np.random.default_rng(2))
-    assert (after.packets >= 10).all()
-    assert (after.packets <= before.packets).all()
-    assert 5 < (after.packets < 85).sum() < 20
-    first = [batch.sample_offsets[:-1] for batch in (before, after)]
-    assert np.array_equal(
-        unpack_samples(before.samples[first[0]]).payload,
-        unpack_samples(after.samples[first[1]]).payload,
-    )
-    again = augment_flows(before, 10, np.random.default_rng(2))
-    assert np.array_equal(after.samples, again.samples)
