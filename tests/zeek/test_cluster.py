@@ -30,6 +30,7 @@ def test_two_workers_are_judged(kind: str, tmp_path: Path) -> None:
         assert labels == {True: FLOWS}  # they live until the capture ends
 
 
+@pytest.mark.long
 def test_two_shards_have_two_sensors(tmp_path: Path) -> None:
     flows = write_flows(tmp_path / "flows.pcap", FLOWS, seconds=1, packets=4)
     with (

@@ -32,7 +32,7 @@ PROTOCOLS = {
     "Tor": "benign/ndpi/tor.pcap",
     "VXLAN": "benign/mercury/vxlan.pcap",
 }
-_SHORT = ("FTP", "QUIC", "VXLAN")
+_SHORT = ("FTP", "VXLAN")
 
 
 @pytest.mark.parametrize("transport", ["zeromq", "websocket"])

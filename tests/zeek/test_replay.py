@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mtc_sensor.cli import run
+from tests.zeek.beside import write_flows
 
 DEMO = Path(__file__).parents[2] / "samples" / "demo.pcap"
 
@@ -28,7 +29,17 @@ def test_every_sample_is_judged(
     assert (tmp_path / "conn.log").is_file()
 
 
-SAME = ("files", "errors", "packets", "bytes", "flows", "records", "verdicts", "notices")
+SAME = (
+    "files",
+    "errors",
+    "packets",
+    "bytes",
+    "flows",
+    "records",
+    "verdicts",
+    "notices",
+    "suppressed",
+)
 
 
 def test_the_summary_is_that_of_a_replay_without_zeek(
@@ -43,19 +54,30 @@ def test_the_summary_is_that_of_a_replay_without_zeek(
     assert summaries[0].keys() - summaries[1].keys() == {"exported", "judged", "shed", "lost"}
 
 
-@pytest.mark.parametrize("seconds", ["3600", "0"])
-def test_notices_are_suppressed_as_long_as_asked_for(
-    seconds: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_every_notice_is_raised_if_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["replay", "--zeek", "--models", "byte-cnn", "--json", "--out", str(tmp_path)]
-    assert run([*command, "--suppress-for", seconds, str(DEMO)]) == 0
+    assert run([*command, "--suppress-for", "0", str(DEMO)]) == 0
     summary = json.loads(capsys.readouterr().out)
     lines = (tmp_path / "notice.log").read_text().splitlines()
-    assert sum("MTC::Malicious_Flow" in line for line in lines) == summary["notices"]
-    malicious = summary["verdicts"]["hancitor"]
-    raised = 1 if seconds == "3600" else malicious
-    assert malicious > 1
-    assert (summary["notices"], summary["suppressed"]) == (raised, malicious - raised)
+    notices = sum("MTC::Malicious_Flow" in line for line in lines)
+    assert notices == summary["notices"] == summary["verdicts"]["hancitor"] > 1
+    assert summary["suppressed"] == 0
+
+
+@pytest.mark.parametrize("transport", ["zeromq", pytest.param("websocket", marks=pytest.mark.long)])
+def test_the_end_can_be_larger_than_window_and_queue(
+    transport: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flows = 3000  # windows have 800 samples, the queue 2000
+    capture = write_flows(tmp_path / "flows.pcap", flows, seconds=10, packets=4)
+    command = ["replay", "--zeek", "--transport", transport, "--models", "byte-cnn", "--json"]
+    assert run([*command, str(capture)]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["records"] == {"early": 0, "block": 0, "final": flows}
+    assert summary["exported"] == summary["judged"] == sum(summary["verdicts"].values()) == flows
+    assert (summary["shed"], summary["lost"]) == (0, 0)
 
 
 def test_what_zeek_says_is_passed_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
