@@ -304,9 +304,12 @@ event heartbeat()
 	{
 	for ( _, st in streams )
 		{
-		publish_status(st);
 		check_sensor(st);
 		check_losses(st);
+
+		# What a sensor does not read piles up on the bus; one that comes back is heard first.
+		if ( ! st$down )
+			publish_status(st);
 		}
 
 	schedule status_interval { heartbeat() };

@@ -22,7 +22,7 @@ from mtc_sensor.wire.envelope import ZeekEvent
 from mtc_sensor.wire.events import MtcEvent
 
 INBOX_SIZE = 4096
-"""Events that may wait; the windows of all exporters let 800 samples come."""
+"""Events that may wait; the windows of all exporters let 400 samples come."""
 MAX_MESSAGE = 1 << 20
 """Bytes of a message; a sample takes some 12,000."""
 

@@ -62,8 +62,8 @@ def test_hello_is_said_when_connected_and_until_somebody_answers() -> None:
     assert (topic, rest) == ("/zeek/mtc/exporters/", [])
     assert isinstance(event, SensorHello)
     assert (event.sensor, event.shards.tolist()) == ("s1", [0, 2])
-    assert streams.poll(1.0) == []
-    assert hellos(streams.poll(2.0)) == ["/zeek/mtc/exporters/"]
+    assert streams.poll(0.9) == []
+    assert hellos(streams.poll(1.0)) == ["/zeek/mtc/exporters/"]
     streams.status(status(1, 0), 3.0)
     streams.poll(4.0)
     assert hellos(streams.poll(10.0)) == []
@@ -91,8 +91,8 @@ def test_hello_is_repeated_to_an_exporter_whose_answer_did_not_arrive() -> None:
     both = ["/zeek/mtc/exporter/worker-1/", "/zeek/mtc/exporter/worker-2/"]
     assert hellos(streams.poll(0.1)) == both
     assert hellos(streams.poll(module.HELLO_EVERY_S)) == []
-    streams.status(status(1, 0, node="worker-1"), 2.0)
-    assert hellos(streams.poll(2.2)) == both[1:]
+    streams.status(status(1, 0, node="worker-1"), 1.0)
+    assert hellos(streams.poll(1.2)) == both[1:]
     streams.moved("worker-2", here=False)
     assert hellos(streams.poll(9.0)) == []
 
@@ -145,8 +145,8 @@ def test_a_stream_joined_in_its_middle_is_not_acked_before_the_exporter_says_whe
     assert streams.sample(sample(5), 0.0)
     out = streams.poll(0.0)
     assert (hellos(out), grants(out)) == (["/zeek/mtc/exporter/zeek/"], {})
-    assert hellos(streams.poll(1.0)) == []
-    assert hellos(streams.poll(2.0)) == ["/zeek/mtc/exporter/zeek/"]
+    assert hellos(streams.poll(0.9)) == []
+    assert hellos(streams.poll(1.0)) == ["/zeek/mtc/exporter/zeek/"]
     streams.status(status(1, 5), 2.5)
     assert grants(streams.poll(2.5)) == {"zeek": (0, BUDGET)}
     assert resends(streams.poll(3.5)) == [(1, 4)]
@@ -249,9 +249,9 @@ def test_numbers_at_the_end_of_the_range() -> None:
 def test_a_window_in_use_is_not_given_to_another_exporter() -> None:
     streams = one_exporter()
     streams.status(status(1, 0, node="w2"), 0.1)
-    assert grants(streams.poll(0.1)) == {"zeek": (0, 400), "w2": (0, 0)}
+    assert grants(streams.poll(0.1)) == {"zeek": (0, BUDGET // 2), "w2": (0, 0)}
     assert grants(streams.poll(0.5)) == {}
-    assert grants(streams.poll(1.2)) == {"zeek": (0, 400), "w2": (0, 400)}
+    assert grants(streams.poll(1.2)) == {"zeek": (0, BUDGET // 2), "w2": (0, BUDGET // 2)}
 
 
 class Exporter:

@@ -1,0 +1,183 @@
+"""A Zeek that sees traffic at its own pace, while its sensor dies, stops, or falls behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import zmq
+
+from tests.zeek.beside import TRANSPORTS, Echo, Zeek, meet, wait_for, write_flows
+
+pytestmark = pytest.mark.zeek
+FLOWS, PER_SECOND = 40, 20
+RATE = 400
+"""Records in a second: each flow has a block every 0.1 s."""
+OPTIONS = ("MTC::block_interval=0.1sec", "MTC::max_queue=500")
+WARM_UP_S = 2.0
+RESUME_S = 2.0
+MOST_LAG_S = 2.0
+"""Half of what a Zeek that waits for its sensor would fall behind; on a busy machine others do too."""
+
+
+def start(folder: Path, script: Path, seconds: float) -> Zeek:
+    """Start Zeek on `seconds` of flows that go on all the time."""
+    pcap = folder / f"{seconds}.pcap"
+    if not pcap.exists():
+        write_flows(pcap, FLOWS, 0.1, round(seconds * PER_SECOND), seconds)
+    return Zeek(folder / f"zeek-{time.monotonic_ns()}", pcap, script, *OPTIONS, "--pseudo-realtime")
+
+
+def lag(zeek: Zeek) -> float:
+    """Return how far Zeek fell behind the packets' time, at most, once it was warm."""
+    ticks = [(when, float(line[5:])) for when, line in zeek.lines if line.startswith("tick ")]
+    behind = [when - packet_time for when, packet_time in ticks if packet_time > 0]
+    warm = behind[round(WARM_UP_S / 0.05) :]
+    return max(warm) - min(warm)
+
+
+def assert_accounted(zeek: Zeek) -> dict[str, int]:
+    """Assert that every record has a verdict, or is counted: shed, lost, or not answered yet."""
+    counters = zeek.counters
+    assert len(zeek.verdicts) == len(set(zeek.verdicts))
+    judged = len(zeek.verdicts)
+    waiting = counters["last"] - counters["sent"]
+    made = counters["last"] + counters["shed"]
+    parts = (judged, counters["shed"], counters["lost"], counters["unanswered"], waiting)
+    assert sum(parts) == made, (parts, counters)
+    return counters
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+def test_a_sensor_is_killed_and_restarted(kind: str, tmp_path: Path) -> None:
+    config, script = meet(kind, tmp_path)
+    with start(tmp_path, script, 12.0) as zeek:
+        with Echo(tmp_path, config) as first:
+            wait_for(lambda: len(zeek.verdicts) > 2 * RATE)
+            first.process.kill()
+        time.sleep(4.0)
+        with Echo(tmp_path, config) as second:
+            before = len(zeek.verdicts)
+            resumed = wait_for(lambda: len(zeek.verdicts) > before) - second.started
+            assert zeek.wait() == 0
+            counters = assert_accounted(zeek)
+    print(f"{kind}: resumed after {resumed:.2f} s, lag {lag(zeek):.2f} s, {counters}")
+    assert resumed < RESUME_S
+    assert lag(zeek) < MOST_LAG_S
+    assert counters["shed"] > 0
+    assert len(zeek.verdicts) > before + RATE
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+def test_zeek_is_restarted(kind: str, tmp_path: Path) -> None:
+    config, script = meet(kind, tmp_path)
+    with Echo(tmp_path, config) as sensor:
+        with start(tmp_path, script, 6.0) as first:
+            wait_for(lambda: len(first.verdicts) > RATE)
+            first.process.kill()
+        with start(tmp_path, script, 6.0) as second:
+            resumed = wait_for(lambda: second.verdicts) - second.started
+            assert second.wait() == 0
+            counters = assert_accounted(second)
+        totals = sensor.end()
+    print(f"{kind}: first verdict after {resumed:.2f} s, {counters}, {totals}")
+    assert len(second.verdicts) > RATE
+    assert totals["judged"] >= len(first.verdicts) + len(second.verdicts)
+
+
+class Bystander:
+    """Sends events to itself over the cluster's bus and measures how long they take."""
+
+    def __init__(self, folder: Path) -> None:
+        self.delays: list[float] = []
+        self._xpub, self._xsub = f"ipc://{folder}/xpub", f"ipc://{folder}/xsub"
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Bystander:
+        self._thread.start()
+        wait_for(lambda: self.delays)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with (
+            zmq.Context() as context,
+            context.socket(zmq.SUB) as sub,
+            context.socket(zmq.XPUB) as pub,
+        ):
+            sub.connect(self._xpub)
+            sub.subscribe("bystander")
+            pub.connect(self._xsub)
+            while pub.recv() != b"\1bystander":
+                pass
+            while not self._ends.wait(0.01):
+                sent = time.monotonic()
+                pub.send_multipart([b"bystander", b"me", b"none", b""])
+                sub.poll(10_000)
+                sub.recv_multipart(zmq.NOBLOCK)
+                self.delays.append(time.monotonic() - sent)
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+def test_a_sensor_is_stopped(kind: str, tmp_path: Path) -> None:
+    stop(kind, tmp_path, 6.0)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", TRANSPORTS)
+def test_a_sensor_is_stopped_for_long(kind: str, tmp_path: Path) -> None:
+    stop(kind, tmp_path, 30.0)
+
+
+def stop(kind: str, folder: Path, seconds: float) -> None:
+    config, script = meet(kind, folder)
+    with start(folder, script, seconds + 8.0) as zeek, Echo(folder, config) as sensor:
+        wait_for(lambda: len(zeek.verdicts) > 2 * RATE)
+        os.kill(sensor.process.pid, signal.SIGSTOP)
+        time.sleep(2.5)  # until the queue is full
+        memory = [rss(zeek)]
+        if kind == "broker":
+            memory += watch(zeek, seconds - 2.5)
+            delays = [0.0]
+        else:
+            with Bystander(folder) as bystander:
+                memory += watch(zeek, seconds - 2.5)
+            delays = bystander.delays
+        os.kill(sensor.process.pid, signal.SIGCONT)
+        continued = time.monotonic()
+        before = len(zeek.verdicts)
+        resumed = wait_for(lambda: len(zeek.verdicts) > before) - continued
+        assert zeek.wait() == 0
+        counters = assert_accounted(zeek)
+    print(
+        f"{kind}: memory {memory[0]:.1f} to {max(memory):.1f} MB, delay at most "
+        f"{max(delays) * 1000:.1f} ms, resumed after {resumed:.2f} s, lag {lag(zeek):.2f} s, {counters}"
+    )
+    assert max(memory) - memory[0] < 10.0
+    assert max(delays) < 0.2
+    assert resumed < RESUME_S
+    assert lag(zeek) < MOST_LAG_S
+    assert counters["shed"] > 0
+
+
+def watch(zeek: Zeek, seconds: float) -> list[float]:
+    memory = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        memory.append(rss(zeek))
+        time.sleep(0.2)
+    return memory
+
+
+def rss(zeek: Zeek) -> float:
+    """Return the resident memory of a process in MB."""
+    fields = Path(f"/proc/{zeek.process.pid}/statm").read_text().split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
