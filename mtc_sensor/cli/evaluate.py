@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mtc_sensor.cli.labelled import labelled_options, read_labelled
+from mtc_sensor.training import words
 
 if TYPE_CHECKING:
     from mtc_sensor.training.answers import Measured
@@ -92,7 +93,7 @@ def print_evaluation(done: Evaluation) -> None:
     )
     console.print(_figures(done))
     console.print(_classes(measured))
-    for line in remarks(done):
+    for line in words.remarks(done):
         console.print(line, soft_wrap=True)
     console.print()
 
@@ -106,24 +107,11 @@ def _figures(done: Evaluation) -> Table:
         if math.isnan(value):
             continue
         low, high = done.model.intervals[key]
-        rivals = [_number(m.figures[key]) for m in others.values()]
+        rivals = [words.number(m.figures[key]) for m in others.values()]
         if key == "unknown_rate":
             rivals = [""] * len(rivals)
-        table.add_row(TITLES[key], _number(value), f"{low:.3f}-{high:.3f}", *rivals)
+        table.add_row(words.TITLES[key], words.number(value), f"{low:.3f}-{high:.3f}", *rivals)
     return table
-
-
-TITLES = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro-F1",
-    "auroc": "AUROC",
-    "tpr@0.01": "TPR at FPR 1e-2",
-    "tpr@0.001": "TPR at FPR 1e-3",
-    "tpr@0.0001": "TPR at FPR 1e-4",
-    "ece": "calibration error",
-    "unknown_rate": "verdicts unknown",
-}
-"""What people see for a figure's name."""
 
 
 def _classes(measured: Measured) -> Table:
@@ -139,38 +127,6 @@ def _classes(measured: Measured) -> Table:
     )  # fmt: skip
     for label, precision, recall, f1, support in rows:
         if support:
-            shown = (_number(float(v)) for v in (precision, recall, f1))
+            shown = (words.number(float(v)) for v in (precision, recall, f1))
             table.add_row(label, *shown, f"{int(support):,}")
     return table
-
-
-def remarks(done: Evaluation) -> list[str]:
-    """Say what the tables do not: what so few records can show, alerts, time and cost."""
-    answers, speed = done.model.answers, done.speed
-    lines = []
-    if done.protocol == "paper":
-        lines.append(
-            "PAPER PROTOCOL: split at random, as published figures are; it flatters, and is only "
-            "for comparison with them."
-        )
-    if answers.space.malicious.any():
-        benign = int((~answers.positive).sum())
-        lines.append(
-            f"{benign:,} benign records: FPR below {1 / max(benign, 1):.1g} means no false alarm."
-        )
-    if done.verdicts and answers.positive.any():
-        told = done.verdicts
-        lines.append(
-            f"At the bundle's threshold: {told['flows_detected']:.3f} of malicious flows and "
-            f"{told['captures_detected']:.3f} of their captures found; {told['false_alarms']:.4f} "
-            f"of benign flows and {told['benign_captures_accused']:.3f} of their captures accused."
-        )
-    lines.append(
-        f"Verdict after {speed.packets[0]:.0f} packets and {speed.seconds[0]:.2f} s (median; 95 %: "
-        f"{speed.packets[1]:.0f}, {speed.seconds[1]:.1f} s); {speed.us_per_flow:.0f} us per flow."
-    )
-    return lines
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.3f}"
