@@ -26,7 +26,7 @@ from tests.zeek.parity import (
     of_capture,
 )
 
-pytestmark = pytest.mark.zeek
+pytestmark = [pytest.mark.zeek, pytest.mark.slow]
 
 CAPTURES = [
     "benign/mercury/geneve.pcap",
