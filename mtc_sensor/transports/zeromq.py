@@ -135,6 +135,8 @@ class ZeroMQ(Transport):
         self._closing.set()
         self._wake_up()
         super().close()
+        if self._thread.ident is None:  # a context with sockets would wait for them forever
+            self._release(linger=0)
 
     def _connect(self, kind: int, endpoint: str, curve: Curve | None) -> zmq.Socket[bytes]:
         sock: zmq.Socket[bytes] = self._context.socket(kind)
@@ -190,7 +192,10 @@ class ZeroMQ(Transport):
         while not self._send() and time.monotonic() < end:
             time.sleep(_RETRY_MS / 1000)
         self._sub.disable_monitor()
-        self._context.destroy()
+        self._release()
+
+    def _release(self, linger: int | None = None) -> None:
+        self._context.destroy(linger)
         self._wake.close()
         self._woken.close()
 

@@ -240,6 +240,13 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
+def test_what_was_never_started_leaves_no_sockets(tmp_path: Path) -> None:
+    transport = ZeroMQ(Inbox(), TOPICS, f"ipc://{tmp_path}/1", f"ipc://{tmp_path}/2")
+    transport.close()
+    transport.close()
+    assert transport._context.closed
+
+
 def test_what_cannot_be_an_endpoint_is_refused() -> None:
     with pytest.raises(TransportError, match=r"tcp://nowhere: .*an endpoint is like"):
         ZeroMQ(Inbox(), TOPICS, "tcp://nowhere")
