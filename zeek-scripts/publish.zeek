@@ -8,6 +8,7 @@
 @load base/frameworks/telemetry
 
 @load ./main
+@load ./capture
 
 module MTC;
 
@@ -358,6 +359,9 @@ global inflight_metric = Telemetry::register_gauge_family([$prefix="zeek", $unit
 global refused_metric = Telemetry::register_counter_family([$prefix="zeek", $unit="",
     $name="mtc_refused_events", $help_text="Events from the bus that made no sense"]);
 
+global unsampled_metric = Telemetry::register_counter_family([$prefix="zeek", $unit="",
+    $name="mtc_unsampled_connections", $help_text="Connections that there was no room for"]);
+
 hook Telemetry::sync()
 	{
 	for ( _, st in streams )
@@ -370,4 +374,5 @@ hook Telemetry::sync()
 		}
 
 	Telemetry::counter_family_set(refused_metric, vector(), refused);
+	Telemetry::counter_family_set(unsampled_metric, vector(), unsampled_connections);
 	}
