@@ -1,0 +1,32 @@
+"""`mtc-sensor doctor` beside a real Zeek: which exporters are there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mtc_sensor.cli import run
+from tests.zeek.test_standalone import ports
+
+__all__ = ["ports"]  # a fixture
+
+pytestmark = pytest.mark.zeek
+
+
+@pytest.mark.parametrize("kind", ["zeromq", "websocket"])
+def test_exporters_are_heard(
+    kind: str, ports: dict[str, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = {name: f"127.0.0.1:{number}" for name, number in ports.items()}
+    ways = {
+        "kind": kind,
+        "zeromq": {"xpub": f"tcp://{here['xpub']}", "xsub": f"tcp://{here['xsub']}"},
+        "websocket": {"url": f"ws://{here['websocket']}/v1/messages/json"},
+    }
+    config = tmp_path / "sensor.yaml"
+    config.write_text(json.dumps({"transport": ways}))
+    assert run(["doctor", "--json", "--config", str(config), "--wait", "8"]) == 0
+    found = {each["check"]: each["detail"] for each in json.loads(capsys.readouterr().out)}
+    assert found["exporters of shard 0"] == "zeek: 0 published, 0 settled, 0 shed"
