@@ -50,7 +50,7 @@ def capture(
         Interface(interface, bpf) as packets,
         VerdictLogs(out, suppressor, json=json_logs, ecs=ecs, force=force) as logs,
     ):
-        stop = _Stop(duration)
+        stop = Stop(duration)
         click.echo(f"listening on {interface}; ^C ends", err=True)
         for verdicts in watch(packets, loaded, stop, counts):
             notices += len(logs.write(verdicts))
@@ -64,7 +64,7 @@ def capture(
     return 130 if stop.interrupted else 0
 
 
-class _Stop:
+class Stop:
     """Whether it is time to end: the duration is over, or a signal came."""
 
     def __init__(self, duration: float | None) -> None:
@@ -75,6 +75,7 @@ class _Stop:
         signal.signal(signal.SIGTERM, self._handler(interrupted=False))
 
     def __call__(self) -> bool:
+        """Tell whether it is time."""
         over = self._end is not None and time.monotonic() >= self._end
         return self._stopped or over
 

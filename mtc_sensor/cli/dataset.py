@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mtc_sensor.cli.capture import Stop
 from mtc_sensor.cli.labelled import default_store
 from mtc_sensor.cli.progress import CountProgress
+from mtc_sensor.errors import DataError
 
 if TYPE_CHECKING:
     from mtc_sensor.training.store import Built, Store
@@ -150,6 +153,57 @@ def show(
         from mtc_sensor.cli.dataset_tables import print_survey  # noqa: PLC0415
 
         print_survey(found)
+    return 0
+
+
+@dataset.command()
+@click.option("-i", "--interface", required=True, help="The interface to listen on.")
+@click.option("--label", required=True, help="What passes it: the manifest's column label.")
+@click.option("--family", default="", help="Malware family or application.")
+@click.option("--set", "set_", default="", metavar="NAME", help="The data set it belongs to.")
+@click.option("--split", default="train", show_default=True, metavar="NAME")
+@click.option("--filter", "bpf", metavar="BPF", help="A capture filter, e.g. 'tcp port 443'.")
+@click.option(
+    "--duration", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Stop after it."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    show_default="the current folder",
+    help="Folder of the capture and of the manifest, which gets a line for it.",
+)
+def collect(
+    interface: str,
+    label: str,
+    family: str,
+    set_: str,
+    split: str,
+    bpf: str | None,
+    duration: float | None,
+    out: Path,
+) -> int:
+    """Record labelled traffic from an interface; ^C ends it.
+
+    The capture holds whole packets, addresses and payloads included: keep it to yourself.
+    """
+    from mtc_sensor.capture.live import Interface  # noqa: PLC0415 - these load numba
+    from mtc_sensor.training.collect import add_line, capture_name  # noqa: PLC0415
+    from mtc_sensor.training.collect import collect as record  # noqa: PLC0415
+    from mtc_sensor.training.manifest import Source  # noqa: PLC0415
+
+    began = datetime.now(timezone.utc)
+    with Interface(interface, bpf) as packets:
+        path = out / capture_name(label, began)
+        stop = Stop(duration)
+        click.echo(f"listening on {interface}; ^C ends", err=True)
+        count = record(packets, stop, path)
+    if packets.dropped:
+        click.echo(f"mtc-sensor: the kernel dropped {packets.dropped:,} packets", err=True)
+    if not count:
+        raise DataError(f"{interface}: no packets: choose another interface or --filter")
+    source = Source(path.name, label, set_, family, "", f"{began:%Y-%m-%d}", split)
+    click.echo(f"{path}: {count:,} packets; {add_line(out, source)} has a line for it")
     return 0
 
 

@@ -15,7 +15,7 @@ def print_survey(survey: Survey) -> None:
     """Print classes, duplicates and leaks."""
     console = Console(highlight=False)
     console.print(
-        f"task {survey.task}: {survey.records:,} records of {survey.captures:,} captures\n",
+        f"task {survey.task}: {survey.records:,} records of {len(survey.captures):,} captures\n",
         soft_wrap=True,
     )
     console.print(_classes(survey))

@@ -62,8 +62,8 @@ def _record_fields(flows: FlowBatch) -> dict[str, Values]:
     duration = (flows.last_us() - flows.start_us).astype(np.float64)
     sizes = size_sequences(flows, _SIZES).astype(np.float64)
     return {
-        "originator network": np.where(known, _network(flows.orig_h), np.nan),
-        "responder network": np.where(known, _network(flows.resp_h), np.nan),
+        "originator network": _network(flows.orig_h),
+        "responder network": _network(flows.resp_h),
         "originator port": np.where(known, flows.orig_p, np.nan),
         "responder port": np.where(known, flows.resp_p, np.nan),
         "protocol": np.where(flows.proto > 0, flows.proto, np.nan),
@@ -81,7 +81,7 @@ def _network(hosts: NDArray[np.uint8]) -> Values:
     mapped = (hosts[:, :10] == 0).all(axis=1)
     ipv4 = hosts[:, 12].astype(np.float64) * 256 + hosts[:, 13]
     ipv6 = np.ascontiguousarray(hosts[:, :8]).view(">u8")[:, 0].astype(np.float64)
-    network: Values = np.where(mapped, ipv4, ipv6)
+    network: Values = np.where(hosts.any(axis=1), np.where(mapped, ipv4, ipv6), np.nan)
     return network
 
 

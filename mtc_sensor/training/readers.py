@@ -12,6 +12,7 @@ from mtc_sensor.capture.records import CaptureFile
 from mtc_sensor.training import documents, times_sizes
 from mtc_sensor.training.flow_records import Part
 from mtc_sensor.training.manifest import Source
+from mtc_sensor.training.zeek_reader import read_zeek
 
 Read: TypeAlias = Callable[[Path, FlowSettings, Counter[str]], Iterator[Part]]
 """Yields a file's records and counts what is not in them. Raises CaptureError where it ends."""
@@ -44,6 +45,7 @@ def _plain(read: Callable[[Path, FlowSettings], Iterator[Part]]) -> Read:
 CAPTURE = "capture"
 READERS: dict[str, Reader] = {
     CAPTURE: Reader(read_capture),
+    "zeek": Reader(read_zeek),
     "joy": Reader(_plain(times_sizes.read_joy)),
     "arrays": Reader(_plain(times_sizes.read_arrays)),
     "signed-sizes": Reader(_plain(times_sizes.read_signed_sizes)),

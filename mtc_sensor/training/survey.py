@@ -49,7 +49,8 @@ class Survey:
 
     task: str
     records: int
-    captures: int
+    captures: Mapping[str, int]
+    """Records by capture, the largest first."""
     classes: Sequence[ClassCount]
     duplicates: Mapping[str, Duplicates]
     """By what makes records the same: ``sizes`` or ``bytes``."""
@@ -75,7 +76,7 @@ def survey(task: Task, labelled: Labelled) -> Survey:
     return Survey(
         task=task.name,
         records=len(labelled),
-        captures=len(np.unique(labelled.source)),
+        captures=dict(Counter(labelled.of(lambda source: source.path).tolist()).most_common()),
         classes=_classes(task, labelled, digests["sizes"]),
         duplicates={same: _duplicates(labelled, digests[same]) for same in digests},
         protocol=protocol,
