@@ -19,6 +19,7 @@ from mtc_sensor.cli.export import flowpic, flows
 from mtc_sensor.cli.models import models
 from mtc_sensor.cli.replay import replay
 from mtc_sensor.cli.run import config, run_sensor, zeek_path
+from mtc_sensor.cli.train import train
 from mtc_sensor.errors import MtcError
 
 
@@ -31,6 +32,7 @@ def cli() -> None:
 for command in (
     run_sensor,
     replay,
+    train,
     capture,
     flows,
     flowpic,

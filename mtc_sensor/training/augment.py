@@ -6,6 +6,7 @@ what it hides is something that tells captures apart but not what a flow does.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -25,13 +26,6 @@ class _Layout(NamedTuple):
     transport: NDArray[np.int64]
     payload: NDArray[np.int64]
     """At most the matrix's width."""
-
-
-def augment(matrix: Bytes, rng: np.random.Generator) -> Bytes:
-    """Apply all of it; the input is left as it is."""
-    for change in (hide_tls_random, vary_stack, blur_payload, cut_payload, lose_packet, cut_flow):
-        matrix = change(matrix, rng)
-    return matrix
 
 
 def hide_tls_random(matrix: Bytes, rng: np.random.Generator, share: float = 0.8) -> Bytes:
@@ -83,6 +77,24 @@ def cut_flow(matrix: Bytes, rng: np.random.Generator, share: float = 0.2) -> Byt
     kept = rng.integers(min(4, packets), packets + 1, (len(matrix), 1, 1))
     late = np.arange(packets)[:, None] >= kept
     return np.where(late & _some(matrix, rng, share), 0, matrix)
+
+
+BYTES: dict[str, Callable[[Bytes, np.random.Generator, float], Bytes]] = {
+    "tls-random": hide_tls_random,
+    "stack": vary_stack,
+    "blur": blur_payload,
+    "cut-payload": cut_payload,
+    "lose-packet": lose_packet,
+    "cut-flow": cut_flow,
+}
+"""By their names in recipes, in the order of good sense."""
+
+
+def augment(matrix: Bytes, rng: np.random.Generator) -> Bytes:
+    """Apply all of it, with the usual shares; the input is left as it is."""
+    for change in BYTES.values():
+        matrix = change(matrix, rng)  # type: ignore[call-arg]
+    return matrix
 
 
 def _layout(matrix: Bytes) -> _Layout:

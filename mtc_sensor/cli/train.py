@@ -1,0 +1,108 @@
+"""`mtc-sensor train`: a recipe and a manifest in, a bundle out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from mtc_sensor.training.ranks import Ranks
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A manifest (CSV with at least path and label), or the folder that has it.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True,
+    help="Folder of the bundle, or of several for a study.",
+)  # fmt: skip
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for records that were read once [default: in ~/.cache].",
+)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@click.option(
+    "--tune", type=click.IntRange(1, 10_000), metavar="N",
+    help="Try N settings from the recipe's space first, and train with the best.",
+)  # fmt: skip
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def train(
+    recipe: Path,
+    data: Path,
+    out: Path,
+    store: Path | None,
+    resume: bool,
+    tune: int | None,
+    device: str,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Train a bundle from RECIPE.yaml on labelled traffic, and measure it.
+
+    OUT gets the bundle with its card, and in OUT/run the record of the run with learning curves and
+    confusion matrix. Killed and called again with --resume, training goes on after the last whole
+    epoch, exactly as it would have. Under torchrun, all processes train together.
+    """
+    from mtc_sensor.cli.labelled import default_store  # noqa: PLC0415 - these load torch and numba
+    from mtc_sensor.training.manifest import read_manifest  # noqa: PLC0415
+    from mtc_sensor.training.ranks import ranks  # noqa: PLC0415
+    from mtc_sensor.training.recipe import read_recipe  # noqa: PLC0415
+    from mtc_sensor.training.session import Session  # noqa: PLC0415
+
+    chosen, manifest = read_recipe(recipe), read_manifest(data)
+    with ranks(device) as group, _Bars(group) as bars:
+        session = Session(
+            manifest, store or default_store(), group, workers, resume, bars.read, bars.trained
+        )
+        trained = session.run(chosen, out, tune)
+    if group.leads:
+        click.echo(json.dumps(trained.as_json()) if as_json else trained.as_text())
+
+
+class _Bars:
+    """Progress over files, then over epochs: on a terminal only, and of the first process."""
+
+    def __init__(self, group: Ranks) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty() or not group.leads,
+        )
+        self._tasks = {name: self._bar.add_task(name, total=None) for name in ("reading", "epochs")}
+
+    def __enter__(self) -> _Bars:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def read(self, done: int, total: int, name: str) -> None:
+        """Say how many files are read."""
+        self._bar.update(self._tasks["reading"], completed=done, total=total)
+
+    def trained(self, epoch: int, epochs: int, figures: dict[str, float]) -> None:
+        """Say how an epoch went."""
+        shown = " ".join(f"{k} {figures[k]:.4f}" for k in ("loss", "val_loss", "val_macro_f1"))
+        self._bar.update(
+            self._tasks["epochs"], completed=epoch, total=epochs, description=f"epochs {shown}"
+        )
