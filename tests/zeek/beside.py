@@ -173,14 +173,14 @@ def write_flows(
             for packet in range(packets)
         ]
         for when, flow, packet in sorted(times):
-            frame = _udp(flow, packet % 3 > 0, bytes((flow + packet) % 256 for _ in range(20)))
+            frame = udp_frame(flow, packet % 3 > 0, bytes((flow + packet) % 256 for _ in range(20)))
             micros = round(when * 1e6)
             stamp = (1_700_000_000 + micros // 10**6, micros % 10**6)
             pcap.write(struct.pack("<IIII", *stamp, len(frame), len(frame)) + frame)
     return path
 
 
-def _udp(flow: int, backwards: bool, payload: bytes) -> bytes:
+def udp_frame(flow: int, backwards: bool, payload: bytes) -> bytes:
     """Return an Ethernet frame of the `flow`th flow."""
     client = (b"\x0a\x01" + struct.pack("!H", flow // 20_000 + 1), 10_000 + flow % 20_000)
     server = (b"\x0a\x02\x00\x01", 5000)
