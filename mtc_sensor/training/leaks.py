@@ -21,7 +21,7 @@ from mtc_sensor.training.tasks import Labelled
 Values = NDArray[np.float64]
 
 _BINS = 64
-_DAY_US, _YEAR_DAYS = 86_400_000_000, 365.2425
+_HOUR_US, _DAY_US, _YEAR_US = 3_600_000_000, 86_400_000_000, 31_556_952_000_000
 _TCP, _UDP = 6, 17
 _SIZES = 4
 _BEHAVIOUR = {"packets", "duration", *(f"size of packet {i + 1}" for i in range(_SIZES))}
@@ -58,7 +58,7 @@ def header_fields(flows: FlowBatch) -> dict[str, Values]:
 
 def _record_fields(flows: FlowBatch) -> dict[str, Values]:
     known = flows.orig_h.any(axis=1)
-    days = np.where(flows.start_us > 0, flows.start_us / _DAY_US, np.nan)
+    timed = flows.start_us > 0
     duration = (flows.last_us() - flows.start_us).astype(np.float64)
     sizes = size_sequences(flows, _SIZES).astype(np.float64)
     return {
@@ -67,8 +67,8 @@ def _record_fields(flows: FlowBatch) -> dict[str, Values]:
         "originator port": np.where(known, flows.orig_p, np.nan),
         "responder port": np.where(known, flows.resp_p, np.nan),
         "protocol": np.where(flows.proto > 0, flows.proto, np.nan),
-        "year": np.floor(days / _YEAR_DAYS),
-        "hour of the day": np.floor(days % 1 * 24),
+        "year": np.where(timed, flows.start_us // _YEAR_US, np.nan),
+        "hour of the day": np.where(timed, flows.start_us % _DAY_US // _HOUR_US, np.nan),
         "packets": flows.packets.astype(np.float64),
         "duration": duration,
         "captured share of packets": _captured(flows),
