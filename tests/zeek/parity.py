@@ -99,7 +99,7 @@ def compare(
     try:
         ours = of_capture(capture, settings, verify_checksums)
         zeek = of_zeek(capture, settings, verify_checksums)
-    except (CaptureError, subprocess.CalledProcessError) as fault:
+    except (CaptureError, subprocess.SubprocessError) as fault:
         return Comparison(capture, 0, {}, 0, [], f"{fault}")
     pairs = list(matched(flows(zeek.records), flows(ours.records)))
     link = ("link",) if not zeek.links <= ours.links else ()
