@@ -116,12 +116,18 @@ class Echo:
         self.process.kill()
         self.process.wait()
 
+    def ready(self) -> float:
+        """Wait until it begins to connect; return when that was. Python takes a while to start."""
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+        return time.monotonic()
+
     def end(self) -> dict[str, Any]:
         """Ask it to end; return what became of all samples."""
         self.process.terminate()
         output, _ = self.process.communicate(timeout=TIMEOUT_S)
         assert self.process.returncode == 0
-        totals: dict[str, Any] = json.loads(output)
+        totals: dict[str, Any] = json.loads(output.splitlines()[-1])
         return totals
 
 

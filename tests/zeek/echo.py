@@ -65,6 +65,8 @@ def main() -> None:
     sensor = make_sensor(
         TransportConfig.model_validate_json(options.config.read_bytes()), judge=slowly
     )
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     sensor.run(ends.is_set)
     json.dump(asdict(sensor.totals) | {"dropped": sensor.dropped}, sys.stdout)
 

@@ -63,8 +63,8 @@ def test_a_sensor_is_killed_and_restarted(kind: str, tmp_path: Path) -> None:
             first.process.kill()
         time.sleep(4.0)
         with Echo(tmp_path, config) as second:
-            before = len(zeek.verdicts)
-            resumed = wait_for(lambda: len(zeek.verdicts) > before) - second.started
+            before, ready = len(zeek.verdicts), second.ready()
+            resumed = wait_for(lambda: len(zeek.verdicts) > before) - ready
             assert zeek.wait() == 0
             counters = assert_accounted(zeek)
     logger.info(f"{kind}: resumed after {resumed:.2f} s, lag {lag(zeek):.2f} s, {counters}")
