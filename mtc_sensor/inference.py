@@ -174,6 +174,9 @@ def settings_for(models: Sequence[Model], settings: FlowSettings | None = None) 
     settings = settings or FlowSettings()
     return replace(
         settings,
+        min_packets=min(
+            [settings.min_packets, *(model.bundle.config.judges.min_packets for model in asked)]
+        ),
         head_bytes=max([settings.head_bytes, *(model.bundle.spec.head_bytes for model in asked)]),
         tokens=settings.tokens or any(model.bundle.spec.reads_tokens for model in asked),
     )

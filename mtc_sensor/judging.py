@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from mtc_sensor.inference import Model, judge_rows
+from mtc_sensor.inference import Model, judge_rows, settings_for
 from mtc_sensor.verdict import Verdicts
 from mtc_sensor.wire import events
 from mtc_sensor.wire.assemble import to_flow_batch
@@ -41,6 +41,7 @@ class SampleJudge:
     ) -> None:
         self._sensor = sensor
         self._models = models
+        self._head_bytes = settings_for(models).head_bytes
         self._also = also
         self._clock_us = clock_us
 
@@ -48,7 +49,9 @@ class SampleJudge:
         """Return the verdicts of every model that judges it, for each sample, in order."""
         found: list[list[Verdict]] = [[] for _ in samples]
         now_us = None if self._clock_us is None else self._clock_us()
-        for rows, verdicts in judge_rows(self._models, to_flow_batch(samples), now_us):
+        for rows, verdicts in judge_rows(
+            self._models, to_flow_batch(samples, self._head_bytes), now_us
+        ):
             flags = verdicts.malicious * events.MALICIOUS + verdicts.unknown * events.UNKNOWN
             columns = (rows, verdicts.model, verdicts.label, verdicts.score, flags, verdicts.detail)
             for row, *said in zip(*(column.tolist() for column in columns), strict=True):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from mtc_sensor.capture.decode import Decoder
 from mtc_sensor.capture.flows import FlowSettings, FlowTable
 from mtc_sensor.capture.packets import PacketBatch
 from mtc_sensor.capture.records import CaptureCounts
-from mtc_sensor.inference import Model, judge_records
+from mtc_sensor.inference import Model, judge_records, settings_for
 from mtc_sensor.verdict import Verdicts
 
 IDLE_S = 5.0
@@ -33,7 +32,7 @@ def watch(
     `packets` gives a batch, maybe an empty one, several times a second; the clock has to be the one
     that their times come from. `counts` is kept up to date.
     """
-    settings = replace(FlowSettings(), early_idle_s=IDLE_S)
+    settings = settings_for(models, FlowSettings(early_idle_s=IDLE_S))
     decoder, table = Decoder(), FlowTable(settings)
     for batch in packets:
         if len(batch):

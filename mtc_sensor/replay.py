@@ -18,7 +18,7 @@ from mtc_sensor.capture.flows import FlowSettings
 from mtc_sensor.capture.records import CaptureCounts, CaptureFile
 from mtc_sensor.errors import CaptureError
 from mtc_sensor.flow import FlowBatch, Kind, unpack_samples
-from mtc_sensor.inference import Model, judge_records, load_models
+from mtc_sensor.inference import Model, judge_records, load_models, settings_for
 from mtc_sensor.verdict import Verdicts
 
 _STEPS_AHEAD = 64
@@ -82,7 +82,7 @@ def replay(paths: Sequence[Path], setup: Setup, workers: int = 1) -> Iterator[St
 
 def _judge_file(file: int, path: Path, setup: Setup, models: Sequence[Model]) -> Iterator[Step]:
     progress = _Progress()
-    capture = CaptureFile(path, setup.flows, progress)
+    capture = CaptureFile(path, settings_for(models, setup.flows), progress)
     error: CaptureError | None = None
     try:
         for records in capture:

@@ -40,9 +40,9 @@ class Judges(_Strict):
 class Calibration(_Strict):
     """A record's probabilities p, corrected: softmax(log p * exp(gain - fade * novelty) + bias)."""
 
-    gain: Annotated[float, Field(ge=-10, le=10)]
+    gain: Annotated[float, Field(ge=-100, le=100)]
     """Logarithm of an inverse temperature."""
-    fade: Annotated[float, Field(ge=0, le=100)]
+    fade: Annotated[float, Field(ge=0, le=1e6)]
     """How fast confidence falls with the distance from what the model was trained on."""
     bias: Annotated[list[Number], Field(max_length=1000)]
     """One per label."""

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from mtc_sensor.capture.flows import FlowSettings
 from mtc_sensor.errors import DataError
 from mtc_sensor.flow import FlowBatch, Kind
+from mtc_sensor.fusion import Members
+from mtc_sensor.inference import Model, settings_for
+from mtc_sensor.models.bundle import CONFIG, bundle_path, load_bundle
 from mtc_sensor.training import splits
 from mtc_sensor.training.manifest import Manifest
 from mtc_sensor.training.recipe import Recipe
@@ -27,61 +30,105 @@ class Data:
     val: Labelled
     manifest: str
     """SHA-256 of the manifest."""
+    members: tuple[Model, ...] = ()
+    """The bundles that a fusion asks."""
 
 
 def read_data(
     recipe: Recipe,
     manifest: Manifest,
     store: Path,
+    beside: Path,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Data:
     """Return the records that a recipe is about, split.
 
-    Labels without a training record are left out, and so are those that the recipe names.
+    Labels without a training record are left out, and so are those that the recipe names. A fusion
+    is trained on half of the validation captures, for its members have seen the training records,
+    and measured on the other half.
+
+    Parameters
+    ----------
+    recipe, manifest
+        What to train, on what.
+    store
+        Folder of records that were read once.
+    beside
+        Folder where the members of a fusion are looked for, before the shipped bundles.
+    workers, progress
+        See `Store.records`.
 
     Raises
     ------
     DataError
         No record is left for a side.
+    BundleError
+        A member of a fusion cannot be used.
     """
     task = _with_sets(task_named(recipe.task, manifest), recipe.sets)
-    settings = FlowSettings(
-        head_bytes=max(FlowSettings().head_bytes, recipe.input.head_bytes),
-        tokens=recipe.input.reads_tokens,
-    )
+    members = tuple(Model(load_bundle(_member(beside, name)), "cpu") for name in recipe.members)
+    usual = FlowSettings(min_packets=min(FlowSettings().min_packets, recipe.judges.min_packets))
+    needs = recipe.input
+    settings = settings_for(members, usual)
+    if needs is not None:
+        width = max(usual.head_bytes, needs.head_bytes)
+        settings = replace(usual, head_bytes=width, tokens=needs.reads_tokens)
     labelled = load(task, manifest, Store(store, settings), workers, progress)
-    labelled = labelled.take(_judged(recipe, labelled.flows))
-    if recipe.protocol == "paper":
-        split = splits.paper(labelled, recipe.seed)
-    else:
-        split = splits.honest(labelled, recipe.split, recipe.same, seed=recipe.seed)
+    labelled = labelled.take(_judged(recipe, members, labelled.flows))
+    split = _split(recipe, labelled)
+    if members:
+        held = labelled.take(split.val)
+        halves = splits.honest(held, "capture", recipe.same, share=0.5, seed=recipe.seed)
+        split = splits.Split(split.val[halves.train], split.val[halves.val])
+    return _labelled(recipe, task, labelled, split, manifest.sha256, members)
+
+
+def _labelled(
+    recipe: Recipe,
+    task: Task,
+    labelled: Labelled,
+    split: splits.Split,
+    manifest: str,
+    members: tuple[Model, ...],
+) -> Data:
+    """Leave labels out, and number those that are left."""
     train, val = labelled.take(split.train), labelled.take(split.val)
-    train = train.take(~np.isin(train.label, [task.labels.index(x) for x in recipe.leave_out]))
+    train = train.take(~np.isin(np.array(task.labels)[train.label], recipe.leave_out))
     present = np.unique(train.label)
-    train = _renumbered(train, present)
+    train, val = _renumbered(train, present), _renumbered(val, present)
     if recipe.per_class is not None:
         train = train.take(_some_of_each(train.label, recipe.per_class, recipe.seed))
     labels = tuple(task.labels[label] for label in present)
     malicious = tuple(label for label in task.malicious if label in labels)
-    task = replace(task, labels=labels, malicious=malicious)
-    val = _renumbered(val, present)
     if len(labels) < 2 or not len(val):
         raise DataError(
             f"task {task.name}: {len(labels)} labels to train on and {len(val)} records to "
             "validate: two labels and some records are the least; check sets, judges and split"
         )
-    return Data(task, train, val, manifest.sha256)
+    return Data(replace(task, labels=labels, malicious=malicious), train, val, manifest, members)
+
+
+def _member(beside: Path, name: str) -> Path:
+    return beside / name if (beside / name / CONFIG).is_file() else bundle_path(name)
+
+
+def _split(recipe: Recipe, labelled: Labelled) -> splits.Split:
+    if recipe.protocol == "paper":
+        return splits.paper(labelled, recipe.seed)
+    return splits.honest(labelled, recipe.split, recipe.same, seed=recipe.seed)
 
 
 def _with_sets(task: Task, sets: list[str]) -> Task:
     return replace(task, sets=tuple(sets)) if sets else task
 
 
-def _judged(recipe: Recipe, flows: FlowBatch) -> NDArray[np.bool_]:
+def _judged(recipe: Recipe, members: tuple[Model, ...], flows: FlowBatch) -> NDArray[np.bool_]:
     """(n,) records that the model will be asked about."""
     kinds = [Kind[name.upper()] for name in recipe.judges.kinds]
     judged = np.isin(flows.kind, kinds) & (flows.packets >= recipe.judges.min_packets)
+    if recipe.input is None:
+        return judged & Members(members).rows(flows)
     if recipe.input.head_bytes:
         judged &= flows.heads > 0
     if recipe.input.reads_tokens:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from mtc_sensor._yaml import load_yaml
 from mtc_sensor.errors import ConfigError
-from mtc_sensor.features.spec import FeatureSpec, FusionSpec
+from mtc_sensor.features.spec import InputSpec
 from mtc_sensor.models.forest import FORESTS
 from mtc_sensor.models.networks import NETWORKS
 from mtc_sensor.models.schema import Judges, Label, Name, Network, Text
@@ -54,7 +54,8 @@ class Recipe(_Strict):
     """One of `tasks.TASKS`, or ``label`` or ``family`` for a manifest's column."""
     sets: list[Text] = Field(default_factory=list)
     """Of the manifest; empty for the task's own."""
-    input: FeatureSpec
+    input: InputSpec | None = Field(default=None, discriminator="kind")
+    """None for a fusion, whose members have theirs."""
     network: Network
     judges: Judges
 
@@ -105,17 +106,14 @@ class Recipe(_Strict):
             raise ValueError(f"network.name: {self.network.name} is none of {sorted(known)}")
         if strange := self.augment.keys() - {*FLOWS, *BYTES}:
             raise ValueError(f"augment: {min(strange)!r} is none of {sorted({*FLOWS, *BYTES})}")
-        if self.augment.keys() & BYTES.keys() and self.input.kind not in (
-            "byte_matrix",
-            "packet_bytes",
-        ):
-            raise ValueError(f"augment: input {self.input.kind} has no bytes")
+        if self.augment.keys() & BYTES.keys() and not (self.input and self.input.head_bytes):
+            raise ValueError("augment: such an input has no bytes to change")
         if self.pretrain and self.network.name != "autoencoder":
             raise ValueError(f"pretrain: network {self.network.name} has no layers to pre-train")
         if (self.network.name == "fusion") != bool(self.members):
             raise ValueError("members: name the bundles of a fusion, and only of one")
-        if isinstance(self.input, FusionSpec) != bool(self.members):
-            raise ValueError("input: kind fusion goes with members")
+        if (self.input is None) != bool(self.members):
+            raise ValueError("input: give one, except to a fusion, whose members have theirs")
         return self
 
     @property

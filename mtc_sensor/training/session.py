@@ -81,14 +81,16 @@ class Session:
             return self._study(recipe, out)
         changes: Mapping[str, Value] = {}
         if tune:
-            changes = search(recipe, self.data(recipe), out, self.ranks, tune, self.told)
+            changes = search(recipe, self.data(recipe, out), out, self.ranks, tune, self.told)
         return Result(self._one(recipe.changed(changes), out, changes))
 
-    def data(self, recipe: Recipe) -> Data:
+    def data(self, recipe: Recipe, out: Path) -> Data:
         """Return a recipe's data; the first process reads files, the others what it has kept."""
         if not self.ranks.leads:
             self.ranks.wait()
-        data = read_data(recipe, self.manifest, self.store, self.workers, self.read)
+        data = read_data(
+            recipe, self.manifest, self.store, out.resolve().parent, self.workers, self.read
+        )
         if self.ranks.leads:
             self.ranks.wait()
         return data
@@ -97,7 +99,7 @@ class Session:
         self, recipe: Recipe, out: Path, changes: Mapping[str, Value]
     ) -> list[dict[str, object]]:
         trained = train(
-            recipe, self.data(recipe), out, self.ranks, resume=self.resume, told=self.told
+            recipe, self.data(recipe, out), out, self.ranks, resume=self.resume, told=self.told
         )
         return [] if trained is None else [{**changes, **_row(trained)}]
 

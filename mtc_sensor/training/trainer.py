@@ -14,7 +14,7 @@ import yaml
 from torch import Tensor, nn
 
 from mtc_sensor import __version__
-from mtc_sensor.features.spec import FeatureSpec, FusionSpec, InputSpec, TokensSpec
+from mtc_sensor.features.spec import FeatureSpec, InputSpec, TokensSpec
 from mtc_sensor.features.tokens import with_vocabulary
 from mtc_sensor.flow import FlowBatch
 from mtc_sensor.inference import Model
@@ -26,6 +26,7 @@ from mtc_sensor.training.checkpoint import History, Progressed
 from mtc_sensor.training.data import Data
 from mtc_sensor.training.evaluation import Evaluation, as_json, evaluate
 from mtc_sensor.training.forests import fit_forest
+from mtc_sensor.training.fusing import fit_fusion, fusion_spec
 from mtc_sensor.training.loop import Fitting, Told, figures_of, pretrain
 from mtc_sensor.training.pictures import draw_confusion, draw_curves
 from mtc_sensor.training.ranks import Ranks
@@ -88,33 +89,53 @@ def train(
         What was written would be refused.
     """
     began = time.time()
-    spec = _fitted_spec(recipe, data.train.flows)
-    weights = sampling_weights(data.train, data.task, recipe.balance)
-    sampler = Sampler(data.train, weights, spec, recipe, ranks.device)
-    checkpoint, state, before = out / RUN / CHECKPOINT, Progressed(), list[dict[str, float]]()
+    notes: dict[str, object] = {}
+    state = Progressed()
     network: nn.Module
-    if recipe.is_forest:
-        network = fit_forest(recipe, sampler, spec.shape, len(data.task.labels))
+    if data.members:
+        spec: FeatureSpec = fusion_spec(data.members)
+        network = fit_fusion(recipe, data, fusion_spec(data.members))
     else:
-        torch.manual_seed(recipe.seed)
-        labels = len(data.task.labels)
-        network = build_network(recipe.network.name, spec.shape, labels, recipe.network.args)
-        network.to(ranks.device)
-        fresh = recipe.pretrain and not (resume and checkpoint.is_file())
-        before = pretrain(network, sampler, recipe, ranks.device) if fresh else []
-        model = _bare(recipe, data, spec, network, ranks)
-        fitting = Fitting(network, sampler, lambda: _validated(model, data), recipe, ranks)
-        fingerprint = f"{recipe.fingerprint()}-{data.manifest}"
-        state = fitting.run(checkpoint, fingerprint, resume=resume, told=told)
+        spec = built = _fitted_spec(recipe, data.train.flows)
+        weights = sampling_weights(data.train, data.task, recipe.balance)
+        sampler = Sampler(data.train, weights, built, recipe, ranks.device)
+        if recipe.is_forest:
+            network = fit_forest(recipe, sampler, spec.shape, len(data.task.labels))
+        else:
+            network, state, notes = _fit(recipe, data, built, sampler, out, ranks, resume, told)
     ranks.wait()
     if not ranks.leads:
         return None
     save_bundle(out, _config(recipe, data, spec), network.cpu(), _reference(spec), "")
     evaluation = finish(recipe, data, out)
     trained = Trained(out, evaluation, state.history, round(time.time() - began, 1))
-    _record(recipe, data, trained, {"pretraining": before, "best_epoch": state.best_epoch})
-    checkpoint.unlink(missing_ok=True)
+    _record(recipe, data, trained, notes)
+    (out / RUN / CHECKPOINT).unlink(missing_ok=True)
     return trained
+
+
+def _fit(
+    recipe: Recipe,
+    data: Data,
+    spec: InputSpec,
+    sampler: Sampler,
+    out: Path,
+    ranks: Ranks,
+    resume: bool,
+    told: Told,
+) -> tuple[nn.Module, Progressed, dict[str, object]]:
+    torch.manual_seed(recipe.seed)
+    labels = len(data.task.labels)
+    network = build_network(recipe.network.name, spec.shape, labels, recipe.network.args)
+    network.to(ranks.device)
+    checkpoint = out / RUN / CHECKPOINT
+    fresh = recipe.pretrain and not (resume and checkpoint.is_file())
+    before = pretrain(network, sampler, recipe, ranks.device) if fresh else []
+    model = _bare(recipe, data, spec, network, ranks)
+    fitting = Fitting(network, sampler, lambda: _validated(model, data), recipe, ranks)
+    fingerprint = f"{recipe.fingerprint()}-{data.manifest}"
+    state = fitting.run(checkpoint, fingerprint, resume=resume, told=told)
+    return network, state, {"pretraining": before, "best_epoch": state.best_epoch}
 
 
 def finish(recipe: Recipe, data: Data, out: Path) -> Evaluation:
@@ -139,7 +160,7 @@ def finish(recipe: Recipe, data: Data, out: Path) -> Evaluation:
 
 def _fitted_spec(recipe: Recipe, flows: FlowBatch) -> InputSpec:
     spec = recipe.input
-    assert not isinstance(spec, FusionSpec)
+    assert spec is not None
     return with_vocabulary(spec, flows) if isinstance(spec, TokensSpec) else spec
 
 
@@ -148,6 +169,8 @@ def _config(recipe: Recipe, data: Data, spec: FeatureSpec) -> dict[str, object]:
     split = f"{recipe.protocol} protocol, split by {recipe.split}"
     if recipe.protocol == "paper":
         split = "paper protocol: random split of connections, to compare with published figures"
+    if data.members:
+        split += "; fitted on half of the validation captures, measured on the others"
     return {
         "format": 1,
         "name": recipe.name,
