@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -106,7 +105,7 @@ def build(
     store = _store(folder, min_packets, head_bytes, tokens, captures, split_size * _MIB)
     with CountProgress() as progress:
         built = store.build(read_manifest(manifest), None, workers, progress)
-    click.echo(json.dumps(asdict(built)) if as_json else _built(built, store))
+    click.echo(json.dumps(built.as_json()) if as_json else _built(built, store))
     for fault in built.damaged.values():
         click.echo(f"mtc-sensor: {fault}", err=True)
     return 1 if built.damaged else 0
@@ -229,6 +228,9 @@ def _built(built: Built, store: Store) -> str:
         f"{store.folder}: {built.records:,} records of {built.files:,} files, "
         f"{built.cached:,} of them read before"
     ]
+    if built.labels:
+        names = ", ".join(f"{count:,} {name}" for name, count in built.labels.most_common(20))
+        lines.append(f"labels of their own: {names}")
     if built.dropped:
         names = ", ".join(f"{count:,} {name}" for name, count in built.dropped.most_common())
         lines.append(f"not in the records: {names}")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtc_sensor.capture.flows import FlowSettings
-from mtc_sensor.flow import IPV4_MAPPED_PREFIX, FlowBatch, Kind, pack_samples
+from mtc_sensor.flow import FlowBatch, Kind, pack_samples
+from mtc_sensor.wire.values import map_address
 
 Part: TypeAlias = tuple[FlowBatch, NDArray[np.str_] | None]
 """Records, and (n,) their labels where the file itself has them."""
@@ -127,12 +128,5 @@ def described(ends: Ends, documents: Sequence[str], settings: FlowSettings) -> F
 
 
 def _addresses(texts: Iterable[str]) -> NDArray[np.uint8]:
-    raw = [_address(text) for text in texts]
+    raw = [map_address(ip_address(text)) for text in texts]
     return np.frombuffer(b"".join(raw), np.uint8).reshape(-1, 16)
-
-
-def _address(text: str) -> bytes:
-    address = ip_address(text)
-    if isinstance(address, IPv6Address):
-        return address.packed
-    return IPV4_MAPPED_PREFIX + address.packed

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from mtc_sensor.capture.flows import FlowSettings
-from mtc_sensor.capture.records import CaptureFile
 from mtc_sensor.training import documents, times_sizes
+from mtc_sensor.training.capture_reader import read_applications, read_capture
 from mtc_sensor.training.flow_records import Part
 from mtc_sensor.training.manifest import Source
 from mtc_sensor.training.zeek_reader import read_zeek
@@ -28,16 +28,6 @@ class Reader(NamedTuple):
     """Whether labels are in the file that `files.beside` names."""
 
 
-def read_capture(path: Path, settings: FlowSettings, dropped: Counter[str]) -> Iterator[Part]:
-    """Read a pcap or pcapng, plain or compressed; of a damaged one what is before the damage."""
-    capture = CaptureFile(path, settings)
-    try:
-        for flows in capture:
-            yield flows, None
-    finally:
-        dropped.update({name: count for name, count in capture.counts.dropped.items() if count})
-
-
 def _plain(read: Callable[[Path, FlowSettings], Iterator[Part]]) -> Read:
     return lambda path, settings, dropped: read(path, settings)
 
@@ -46,6 +36,7 @@ CAPTURE = "capture"
 READERS: dict[str, Reader] = {
     CAPTURE: Reader(read_capture),
     "zeek": Reader(read_zeek),
+    "apps": Reader(read_applications),
     "joy": Reader(_plain(times_sizes.read_joy)),
     "arrays": Reader(_plain(times_sizes.read_arrays)),
     "signed-sizes": Reader(_plain(times_sizes.read_signed_sizes)),

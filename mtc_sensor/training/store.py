@@ -70,6 +70,10 @@ class Built:
     left_out: list[str] = field(default_factory=list)
     """Files without records of their own: indices, and labels that other files' readers use."""
 
+    def as_json(self) -> dict[str, object]:
+        """Return the object that ``--json`` prints."""
+        return vars(self)
+
     def add(self, source: Source, path: Path, kept: Kept, *, cached: bool) -> None:
         """Count one file."""
         self.files += 1

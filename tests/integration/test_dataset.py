@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,24 @@ def test_what_zeek_cannot_read(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (tmp_path / "manifest.csv").write_text("path,label\na.pcap,x\n")
     assert run(["dataset", "build", str(tmp_path), "--zeek", "--out", str(tmp_path / "s")]) == 1
     assert f"{tmp_path / 'a.pcap'}: zeek ended with code 1 and said" in capsys.readouterr().err
+
+
+def test_applications_are_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("nfstream")
+    store = ["--out", str(tmp_path / "store"), "--json"]
+    assert run(["dataset", "build", str(demo(tmp_path)), "--label-apps", *store]) == 0
+    built = json.loads(capsys.readouterr().out)
+    assert built["records"] == sum(built["labels"].values()) == 308
+    assert built["labels"]["TLS"] > 100 > 10 > built["labels"].get("Unknown", 0)
+    assert run(["dataset", "show", str(tmp_path), *store]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {one["label"] for one in found["classes"]} == set(built["labels"])
+
+
+def test_nfstream_is_named_where_it_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nfstream", None)
+    arguments = ["dataset", "build", str(demo(tmp_path)), "--label-apps"]
+    assert run([*arguments, "--out", str(tmp_path / "store")]) == 1
+    assert "pip install 'mtc-sensor[apps]'" in capsys.readouterr().err
