@@ -86,13 +86,18 @@ def alert_threshold(negatives: Floats, rate: float) -> Threshold:
         raise ValueError("no benign records to set a threshold on")
     quantile = threshold_at(negatives, rate)
     if rate * count >= _ENOUGH:
-        return Threshold(min(quantile, 1 - _NEAREST_ONE), count, False)
+        return Threshold(_above(quantile), count, False)
     logits = np.sort(_logit(negatives))
     above = min(count, max(round(_TAIL * count), _FEWEST))
     start = logits[-above]
     reach = start + _quantile(logits[-above:] - start, above / count / rate)
     value = max(quantile, 1 / (1 + float(np.exp(-reach))))
-    return Threshold(min(value, 1 - _NEAREST_ONE), count, True)
+    return Threshold(_above(value), count, True)
+
+
+def _above(score: float) -> float:
+    """Return a threshold that a score does not reach, however its sum was rounded."""
+    return min(score + _NEAREST_ONE, 1 - _NEAREST_ONE)
 
 
 def _quantile(excess: Floats, odds: float) -> float:
