@@ -21,7 +21,7 @@ from mtc_sensor.training import metrics
 from mtc_sensor.training.answers import Answers, Measured, Scalars, Space, measure, space_of
 from mtc_sensor.training.baselines import BASELINES
 from mtc_sensor.training.manifest import TRAIN
-from mtc_sensor.training.metrics import FALSE_POSITIVE_RATES
+from mtc_sensor.training.metrics import FALSE_POSITIVE_RATES, Ranking
 from mtc_sensor.training.splits import first_of_each, paper, signatures, size_sequences
 from mtc_sensor.training.tasks import Labelled, Task
 from mtc_sensor.verdict import Verdicts, judge
@@ -53,6 +53,8 @@ class Evaluation:
     speed: Speed
     verdicts: Scalars
     """At the bundle's own threshold: shares of flows and captures detected and falsely accused."""
+    strange: Scalars
+    """Labels that the model does not know, found by their novelty; empty without any."""
 
 
 def evaluate(
@@ -100,6 +102,7 @@ def evaluate(
         baselines=_baselines(model, space, test, train),
         speed=_speed(test.flows, cost),
         verdicts=_alerts(answers, verdicts.malicious),
+        strange=_strange(model, task, test, outputs.novelty),
     )
 
 
@@ -193,6 +196,21 @@ def _alerts(answers: Answers, accused: Mask) -> Scalars:
     }
 
 
+def _strange(
+    model: Model, task: Task, test: Labelled, novelty: NDArray[np.float32] | None
+) -> Scalars:
+    """Measure how records of labels that the model does not know stand out."""
+    strange = ~np.isin(task.labels, model.policy.labels)[test.label]
+    if novelty is None or not strange.any() or strange.all():
+        return {}
+    ranking = Ranking(np.nan_to_num(novelty.astype(np.float64), nan=2.0), strange)
+    return {
+        "records": float(strange.sum()),
+        "auroc": ranking.auroc(),
+        "found_at_0.05": ranking.detection(0.05),
+    }
+
+
 def _share_of_groups(group: Labels, accused: Mask, among: Mask) -> float:
     """Share of the captures with records `among` that have an accused one of them."""
     return _share(np.isin(np.unique(group[among]), group[among & accused]))
@@ -215,7 +233,8 @@ def _middle(values: NDArray[np.generic]) -> tuple[float, float]:
 def as_json(evaluation: Evaluation) -> dict[str, object]:
     """Return the evaluation as `mtc-sensor evaluate --json` prints it; null for what is undefined.
 
-    ``intervals`` are [low, high] for 95 %, by capture. The paper protocol is named where it is it.
+    ``intervals`` are [low, high] for 95 %, by capture. ``protocol`` is there for ``paper`` only,
+    and ``strange`` if there are labels that the bundle does not know.
     """
     measured = evaluation.model
     baselines = evaluation.baselines
@@ -227,6 +246,7 @@ def as_json(evaluation: Evaluation) -> dict[str, object]:
         **_figures_json(measured.figures),
         "per_class": _per_class_json(measured),
         "baselines": baselines and {k: _baseline_json(m) for k, m in baselines.items()},
+        **({"strange": evaluation.strange} if evaluation.strange else {}),
         "intervals": {
             k: [_null(low), _null(high)] for k, (low, high) in measured.intervals.items()
         },

@@ -42,6 +42,12 @@ def remarks(done: Evaluation) -> list[str]:
             f"{told['captures_detected']:.3f} of their captures found; {told['false_alarms']:.4f} "
             f"of benign flows and {told['benign_captures_accused']:.3f} of their captures accused."
         )
+    if done.strange:
+        lines.append(
+            f"{done.strange['records']:,.0f} records have labels that the model does not know: "
+            f"novelty finds {done.strange['found_at_0.05']:.3f} of them where it takes 5 % of the "
+            f"others for such (AUROC {done.strange['auroc']:.3f})."
+        )
     lines.append(
         f"Verdict after {speed.packets[0]:.0f} packets and {speed.seconds[0]:.2f} s (median; 95 %: "
         f"{speed.packets[1]:.0f}, {speed.seconds[1]:.1f} s); {speed.us_per_flow:.0f} us per flow."
