@@ -142,9 +142,8 @@ def show(
 
     read, store = read_manifest(manifest), _store(folder, min_packets, head_bytes, tokens)
     with CountProgress() as progress:
-        store.build(read, None, workers, progress)
-    task = task_named(task_name, read, store)
-    labelled = load(task, read, store)
+        task = task_named(task_name, read, store, workers, progress)
+        labelled = load(task, read, store, workers, progress)
     found = survey(task, labelled)
     if as_json:
         click.echo(json.dumps({"manifest_sha256": read.sha256, **found.as_json()}))

@@ -151,9 +151,11 @@ class Store:
         which = np.repeat(np.arange(len(named)), [len(batch) for batch in flows[1:]])
         return Records(FlowBatch.concat(flows), which, tuple(named), built.damaged)
 
-    def sources(self, manifest: Manifest) -> tuple[Source, ...]:
+    def sources(
+        self, manifest: Manifest, workers: int = 1, progress: Progress | None = None
+    ) -> tuple[Source, ...]:
         """Return a manifest's sources as `Records` has them, with the labels that files have."""
-        _, jobs = self._build(manifest, manifest.sources, 1, None)
+        _, jobs = self._build(manifest, manifest.sources, workers, progress)
         named = list[Source]()
         for source, job in zip(manifest.sources, jobs, strict=True):
             kept = summary_of(job) if job else None

@@ -7,7 +7,7 @@ else is benign. Names of families and sets matter only where a task knows them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast, get_args
 
@@ -105,24 +105,28 @@ def load(
     return Labelled(records.flows.take(kept), label[kept], records.source[kept], records.sources)
 
 
-def task_named(name: str, manifest: Manifest, store: Store | None = None) -> Task:
+def task_named(
+    name: str,
+    manifest: Manifest,
+    store: Store | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Task:
     """Return one of `TASKS`, or for ``label`` and ``family`` the task of that column.
 
-    With a store the labels that files themselves have are known, too.
+    With a store, whose files are read for it, the labels that files themselves have are known, too.
+    Raises DataError for another name.
     """
     if name in TASKS:
         return TASKS[name]
     if name in get_args(Column):
-        return task_of_column(cast(Column, name), manifest, store)
+        sources = store.sources(manifest, workers, progress) if store else manifest.sources
+        return task_of_column(cast(Column, name), sources)
     raise DataError(f"task {name!r} is unknown: it is label, family, or one of {', '.join(TASKS)}")
 
 
-def task_of_column(column: Column, manifest: Manifest, store: Store | None = None) -> Task:
-    """Make a task of what a column says, for anybody's manifest.
-
-    With a store it has the labels that files themselves have instead of the manifest's for them.
-    """
-    sources = manifest.sources if store is None else store.sources(manifest)
+def task_of_column(column: Column, sources: Sequence[Source]) -> Task:
+    """Make a task of what a column says, for anybody's manifest."""
     labels = tuple(sorted({getattr(source, column) for source in sources} - {""}))
     malicious = {getattr(source, column) for source in sources if is_malicious(source)}
     return Task(

@@ -1,12 +1,11 @@
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mtc_sensor.flow import FlowBatch
 from mtc_sensor.training.leaks import header_fields, leaks
-from mtc_sensor.training.manifest import Manifest, Source
+from mtc_sensor.training.manifest import Source
 from mtc_sensor.training.splits import Split
 from mtc_sensor.training.survey import survey
 from mtc_sensor.training.tasks import Task, task_of_column
@@ -23,7 +22,7 @@ SOURCES = (
 
 @pytest.fixture
 def task() -> Task:
-    return task_of_column("label", Manifest(Path(), SOURCES, ""))
+    return task_of_column("label", SOURCES)
 
 
 def test_counts(task: Task) -> None:

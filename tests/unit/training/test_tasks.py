@@ -93,7 +93,7 @@ def test_detection_takes_any_manifest() -> None:
 
 def test_a_column_is_a_task() -> None:
     files = manifest(source("", "attack", "zeus"), source("", "normal", "web"), source("", "ok"))
-    by_label, by_family = task_of_column("label", files), task_named("family", files)
+    by_label, by_family = task_of_column("label", files.sources), task_named("family", files)
     assert (by_label.labels, by_label.malicious) == (("attack", "normal", "ok"), ("attack",))
     assert (by_family.labels, by_family.malicious) == (("web", "x", "zeus"), ("zeus",))
     assert labels(by_family, files.sources[0], [443]) == [2]
@@ -119,6 +119,4 @@ def test_records_are_loaded_with_their_labels(tmp_path: Path) -> None:
     assert loaded.of(lambda s: s.family).tolist() == ["", "", "zeus", "zeus", "zeus"]
     assert len(loaded.take(loaded.label == 1).flows) == 3
     with pytest.raises(DataError, match="task family: none of 5 records has one of the labels"):
-        load(
-            task_of_column("family", manifest(source("", family="y"))), made, Store(tmp_path / "s")
-        )
+        load(task_of_column("family", [source("", family="y")]), made, Store(tmp_path / "s"))
