@@ -101,7 +101,7 @@ def print_evaluation(done: Evaluation) -> None:
 def _figures(done: Evaluation) -> Table:
     table = Table(box=None, pad_edge=False)
     others = done.baselines or {}
-    for name in ("", done.bundle, "95 %", *(name.replace("_", " ") for name in others)):
+    for name in ("", done.bundle, "95 %", *(words.RIVALS[name] for name in others)):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for key, value in done.model.figures.items():
         if math.isnan(value):

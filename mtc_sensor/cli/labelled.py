@@ -56,6 +56,7 @@ def read_labelled(
 
     Raises DataError for a manifest or a task that cannot be used.
     """
+    from mtc_sensor.capture.flows import FlowSettings  # noqa: PLC0415
     from mtc_sensor.inference import settings_for  # noqa: PLC0415 - these load torch
     from mtc_sensor.training.manifest import read_manifest  # noqa: PLC0415
     from mtc_sensor.training.store import Store  # noqa: PLC0415
@@ -64,7 +65,9 @@ def read_labelled(
     manifest = read_manifest(data)
     name = task_name or task_for(model.policy.labels)
     task = task_named(name, manifest)
-    kept = Store(store or default_store(), settings_for([model]))
+    fewest = min(FlowSettings().min_packets, model.bundle.config.judges.min_packets)
+    settings = settings_for([model], FlowSettings(min_packets=fewest))
+    kept = Store(store or default_store(), settings)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

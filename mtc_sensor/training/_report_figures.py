@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from mtc_sensor.training.answers import Answers, Measured
 from mtc_sensor.training.evaluation import Evaluation
 from mtc_sensor.training.metrics import Ranking, reliability
+from mtc_sensor.training.words import RIVALS
 
 _BLUE, _ORANGE, _GREEN = "#0072b2", "#d55e00", "#009e73"
 _COLORS = (_BLUE, _ORANGE, _GREEN)
@@ -41,7 +42,7 @@ def _png(draw: object, evaluation: Evaluation) -> bytes:
 
 def _everybody(evaluation: Evaluation) -> list[tuple[str, Measured]]:
     others = evaluation.baselines or {}
-    names = [(name.replace("_", " "), measured) for name, measured in others.items()]
+    names = [(RIVALS[name], measured) for name, measured in others.items()]
     return [(evaluation.bundle, evaluation.model), *names]
 
 

@@ -10,7 +10,7 @@ from mtc_sensor.inference import Model, settings_for
 from mtc_sensor.training.manifest import Source
 from mtc_sensor.training.tasks import Labelled
 
-_RECORDS = 256
+_RECORDS = 128
 _TCP, _UDP, _ICMP = 6, 17, 1
 _WORDS = ("ip:4", "port:443", "service:ssl", "tls:303", "cipher:c02b", "ext:10", "sni:a.test")
 

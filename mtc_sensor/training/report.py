@@ -60,6 +60,7 @@ def _page(evaluations: Sequence[Evaluation]) -> str:
         evaluations=evaluations,
         version=__version__,
         titles=words.TITLES,
+        rivals=words.RIVALS,
         number=words.number,
         remarks=words.remarks,
         classes=lambda one: as_json(one)["per_class"],

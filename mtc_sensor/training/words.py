@@ -21,6 +21,10 @@ TITLES = {
 """What people see for a figure's name."""
 
 
+RIVALS = {"nearest_neighbour": "1-NN", "boosted_trees": "boosted trees"}
+"""What people see for a baseline's name."""
+
+
 def remarks(done: Evaluation) -> list[str]:
     """Say what the tables do not: what so few records can show, alerts, time and cost."""
     answers, speed = done.model.answers, done.speed
