@@ -90,13 +90,6 @@ BYTES: dict[str, Callable[[Bytes, np.random.Generator, float], Bytes]] = {
 """By their names in recipes, in the order of good sense."""
 
 
-def augment(matrix: Bytes, rng: np.random.Generator) -> Bytes:
-    """Apply all of it, with the usual shares; the input is left as it is."""
-    for change in BYTES.values():
-        matrix = change(matrix, rng)  # type: ignore[call-arg]
-    return matrix
-
-
 def _layout(matrix: Bytes) -> _Layout:
     width = matrix.shape[2]
     version = matrix[..., :1] >> 4
