@@ -33,7 +33,7 @@ from mtc_sensor.training.ranks import Ranks
 from mtc_sensor.training.recipe import Recipe
 from mtc_sensor.training.sampler import Sampler, sampling_weights
 from mtc_sensor.training.thresholds import AlertBudget
-from mtc_sensor.training.trust import calibrate
+from mtc_sensor.training.trust import Trust, calibrate
 
 RUN = "run"
 """Folder in a bundle's with what its training left: run.json and pictures."""
@@ -141,7 +141,7 @@ def _fit(
 def finish(recipe: Recipe, data: Data, out: Path) -> Evaluation:
     """Calibrate the bundle in `out`, measure it, and write its scores and its card."""
     budget = recipe.budget
-    calibrate(
+    trust = calibrate(
         out,
         data.train.flows,
         data.val,
@@ -150,7 +150,7 @@ def finish(recipe: Recipe, data: Data, out: Path) -> Evaluation:
     model = Model(load_bundle(out), "cpu")
     evaluation = evaluate(model, data.task, data.val, data.train, recipe.protocol)
     settings = yaml.safe_load((out / CONFIG).read_text())
-    settings["scores"] = _scores(evaluation, data)
+    settings["scores"] = _scores(evaluation, data) | _calibration(trust)
     (out / CONFIG).write_text(yaml.safe_dump(settings, sort_keys=False))
     config = load_bundle(out).config
     card = render(recipe, config, evaluation, data.train.label, data.val.label)
@@ -214,6 +214,15 @@ def _scores(evaluation: Evaluation, data: Data) -> dict[str, float]:
     named = {name.replace("@", "-at-fpr-"): value for name, value in figures.items()}
     kept = {name: round(value, 4) for name, value in named.items() if np.isfinite(value)}
     return kept | {"train-records": len(data.train), "val-records": len(data.val)}
+
+
+def _calibration(trust: Trust) -> dict[str, float]:
+    """Return calibration errors that the fit has not seen: of captures left out of it."""
+    fit = trust.fit
+    if fit is None:
+        return {}
+    named = {"ece-before": fit.before, "ece-left-out": fit.error, "ece-by-chance": fit.floor}
+    return {name: round(value, 4) for name, value in named.items()}
 
 
 def _record(recipe: Recipe, data: Data, trained: Trained, notes: dict[str, object]) -> None:
