@@ -46,6 +46,7 @@ def render(
         "baseline_rule": "---|" * len(baselines),
         "figures": _figures(evaluation.model, baselines),
         "alerts": _alerts(config, evaluation),
+        "calibration": _calibration(config.scores),
         "packets": f"{evaluation.speed.packets[0]:g}",
         "seconds": f"{evaluation.speed.seconds[0]:.3g}",
         "cost": f"{evaluation.speed.us_per_flow:.0f}",
@@ -72,6 +73,16 @@ def _figures(model: Measured, baselines: Mapping[str, Measured]) -> str:
         beside = [_number(measured.figures[name]) for measured in baselines.values()]
         lines.append(" | ".join([f"| {name} | {value:.4f}", f"{low:.3f} to {high:.3f}", *beside]))
     return "\n".join(f"{line} |" for line in lines)
+
+
+def _calibration(scores: Mapping[str, float]) -> str:
+    if "ece-left-out" not in scores:
+        return "It is not calibrated: too few records, or of one label."
+    return (
+        f"Calibrated on these records. On captures left out of the fit the calibration error is "
+        f"{scores['ece-left-out']:.4f} ({scores['ece-before']:.4f} without calibration; "
+        f"{scores['ece-by-chance']:.4f} is what chance gives so few records)."
+    )
 
 
 def _number(value: float) -> str:
