@@ -88,7 +88,8 @@ global progress: hook(st: Stream);
 # The capture's link type, as in pcap files; there it is not known any more at their end.
 global link_type = 0;
 
-const kept = 256;
+# How many settled records are kept, for verdicts that come after the ack.
+const kept_records = 256;
 const largest_window = 65536;
 
 function to_microseconds(t: time): count
@@ -137,7 +138,7 @@ function advance(st: Stream)
 		st$highest = st$sent;
 	}
 
-function forget(st: Stream)
+function forget(st: Stream, kept: count)
 	{
 	while ( st$forgotten + kept < st$acked )
 		{
@@ -204,7 +205,7 @@ function begin_again(st: Stream)
 		{
 		st$lost += unanswered(st);
 		st$acked = st$sent;
-		forget(st);
+		forget(st, 0); # What counts as lost gets no verdict, should one come late.
 		}
 
 	st$limit = st$sent;
@@ -254,7 +255,7 @@ event MTC::grant(their_version: count, sensor: string, their_run: string, their_
 		st$sent = st$acked;
 
 	st$limit = st$acked + window;
-	forget(st);
+	forget(st, kept_records);
 	advance(st);
 	hook progress(st);
 	}
