@@ -1,6 +1,7 @@
 """Bundles trained on small captures, from the recipe to the folder."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -260,16 +261,19 @@ def test_the_command(
     assert "did you mean epochs?" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_torchrun_trains_with_several_processes(
     manifest: Manifest, store: Path, tmp_path: Path
 ) -> None:
     path = write_recipe(tmp_path / "r.yaml")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    command += ["--master-addr=127.0.0.1", "--rdzv-endpoint=127.0.0.1:0", "-m", "mtc_sensor"]
+    command += ["--standalone", "--local-addr=127.0.0.1", "-m", "mtc_sensor"]
     command += ["train", str(path), "--data", str(manifest.root), "--store", str(store)]
     command += ["--out", str(tmp_path / "out"), "--json", "--device", "cpu"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, env=environment
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert len(rows) == 1
