@@ -66,7 +66,6 @@ def read_data(
     BundleError
         A member of a fusion cannot be used.
     """
-    task = _with_sets(task_named(recipe.task, manifest), recipe.sets)
     members = tuple(Model(load_bundle(_member(beside, name)), "cpu") for name in recipe.members)
     usual = FlowSettings(min_packets=min(FlowSettings().min_packets, recipe.judges.min_packets))
     needs = recipe.input
@@ -74,7 +73,9 @@ def read_data(
     if needs is not None:
         width = max(usual.head_bytes, needs.head_bytes)
         settings = replace(usual, head_bytes=width, tokens=needs.reads_tokens)
-    labelled = load(task, manifest, Store(store, settings), workers, progress)
+    kept = Store(store, settings)
+    task = _with_sets(task_named(recipe.task, manifest, kept, workers, progress), recipe.sets)
+    labelled = load(task, manifest, kept, workers, progress)
     labelled = labelled.take(_judged(recipe, members, labelled.flows))
     split = _split(recipe, labelled)
     if members:
