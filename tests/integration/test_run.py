@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mtc_sensor.config import TransportConfig, ZeroMQConfig
 from tests.integration.exporter import Exporter, ZeroMQBus
 from tests.unit.wire.build import sample
 
@@ -21,11 +23,14 @@ MODEL = "byte-cnn"
 
 
 @contextmanager
-def sensor(folder: Path, bus: ZeroMQBus, extra: str = "") -> Iterator[subprocess.Popen[str]]:
+def sensor(
+    folder: Path, transport: TransportConfig, extra: str = ""
+) -> Iterator[subprocess.Popen[str]]:
+    """`mtc-sensor run` as a process, which is killed at the end."""
     config = folder / "sensor.yaml"
     config.write_text(
         f"models: [{MODEL}]\nlog: {{format: json}}\n{extra}"
-        f"transport: {{zeromq: {{xpub: '{bus.xpub}', xsub: '{bus.xsub}'}}}}\n"
+        f"transport: {transport.model_dump_json()}\n"
     )
     command = [sys.executable, "-m", "mtc_sensor", "run", "--config", str(config)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
@@ -42,7 +47,11 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def end(process: subprocess.Popen[str]) -> tuple[int, list[dict[str, object]]]:
+def at(bus: ZeroMQBus) -> TransportConfig:
+    return TransportConfig(zeromq=ZeroMQConfig(xpub=bus.xpub, xsub=bus.xsub))
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, list[dict[str, Any]]]:
     _, errors = process.communicate(timeout=TIMEOUT_S)
     return process.returncode, [json.loads(line) for line in errors.splitlines()]
 
@@ -53,7 +62,7 @@ def test_it_judges_reloads_and_ends(tmp_path: Path) -> None:
     exporter = Exporter([sample(heads=8, seq=i) for i in range(count)])
     lines = tmp_path / "verdicts.json"
     bus = ZeroMQBus([exporter], tmp_path)
-    with bus, sensor(tmp_path, bus, f"verdicts: '{lines}'\n") as process:
+    with bus, sensor(tmp_path, at(bus), f"verdicts: '{lines}'\n") as process:
         wait_for(lambda: len(exporter.verdicts) > 100)
         lines.rename(tmp_path / "moved.json")
         process.send_signal(signal.SIGHUP)
@@ -72,7 +81,7 @@ def test_it_judges_reloads_and_ends(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     exporter = Exporter([sample(heads=8)])
-    with ZeroMQBus([exporter], tmp_path) as bus, sensor(tmp_path, bus) as process:
+    with ZeroMQBus([exporter], tmp_path) as bus, sensor(tmp_path, at(bus)) as process:
         assert exporter.done.wait(TIMEOUT_S)
         process.send_signal(signal.SIGTERM)
         time.sleep(0.1)

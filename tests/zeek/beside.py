@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "samples" / "demo.pcap"
 COUNTERS = Path(__file__).with_name("counters.zeek")
 TRANSPORTS = ("zeromq", "websocket", "broker")
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
+"""After which nothing is going to happen; busy machines take 20 s to start Python."""
 
 
 class Zeek:
@@ -63,6 +64,11 @@ class Zeek:
         code = self.process.wait(timeout)
         self._reader.join()
         return code
+
+    def end(self) -> int:
+        """Ask it to end, as a capture's end does; return its exit code."""
+        self.process.terminate()
+        return self.wait()
 
     @property
     def counters(self) -> dict[str, int]:

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,15 @@ FLOWS, PER_SECOND = 40, 20
 RATE = 400
 """Records in a second: each flow has a block every 0.1 s."""
 OPTIONS = ("MTC::block_interval=0.1sec", "MTC::max_queue=500")
+LONGEST_S = 120.0
+"""Of a capture, for machines that take long to start Python; tests end Zeek when all was seen."""
 WARM_UP_S = 2.0
 RESUME_S = 2.0
 MOST_LAG_S = 2.0
 """Half of what a Zeek that waits for its sensor would fall behind; busy machines do too."""
 
 
-def start(folder: Path, script: Path, seconds: float) -> Zeek:
+def start(folder: Path, script: Path, seconds: float = LONGEST_S) -> Zeek:
     """Start Zeek on `seconds` of flows that go on all the time."""
     pcap = folder / f"{seconds}.pcap"
     if not pcap.exists():
@@ -54,40 +57,68 @@ def assert_accounted(zeek: Zeek) -> dict[str, int]:
     return counters
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", TRANSPORTS)
+def test_sensors_are_killed_again_and_again(kind: str, tmp_path: Path) -> None:
+    """What a sensor said last can come after the next one's hello."""
+    config, script = meet(kind, tmp_path)
+    resumed = []
+    with start(tmp_path, script) as zeek:
+        for kill in range(8):
+            with Echo(tmp_path, config) as sensor:
+                before, ready = len(zeek.verdicts), sensor.ready()
+                resumed.append(wait_for(lambda: len(zeek.verdicts) > before) - ready)  # noqa: B023
+                time.sleep(kill / 8)
+        assert zeek.end() == 0
+        counters = assert_accounted(zeek)
+    logger.info(f"{kind}: resumed after {[f'{s:.2f}' for s in resumed]} s, {counters}")
+    assert max(resumed[1:]) < RESUME_S  # before that Zeek begins
+
+
+DEFAULT = [*TRANSPORTS[:2], pytest.param("broker", marks=pytest.mark.long)]
+
+
+@pytest.mark.parametrize("kind", DEFAULT)
 def test_a_sensor_is_killed_and_restarted(kind: str, tmp_path: Path) -> None:
     config, script = meet(kind, tmp_path)
-    with start(tmp_path, script, 16.0) as zeek:
+    with start(tmp_path, script) as zeek:
         with Echo(tmp_path, config) as first:
-            wait_for(lambda: len(zeek.verdicts) > 2 * RATE)
+            wait_for(lambda: len(zeek.verdicts) > 3 * RATE)
+            before_fault = lag(zeek)
             first.process.kill()
         time.sleep(4.0)
         with Echo(tmp_path, config) as second:
             before, ready = len(zeek.verdicts), second.ready()
-            resumed = wait_for(lambda: len(zeek.verdicts) > before) - ready
-            assert zeek.wait() == 0
+            resumed = wait_for(lambda: len(zeek.verdicts) > before)
+            wait_for(lambda: len(zeek.verdicts) > before + RATE)
+            assert zeek.end() == 0
             counters = assert_accounted(zeek)
-    logger.info(f"{kind}: resumed after {resumed:.2f} s, lag {lag(zeek):.2f} s, {counters}")
-    assert resumed < RESUME_S
-    assert lag(zeek) < MOST_LAG_S
+    logger.info(
+        f"{kind}: resumed {resumed - ready:.2f} s after it began to connect, "
+        f"{resumed - second.started:.2f} s after its process did; lag {before_fault:.2f} s before, "
+        f"{lag(zeek):.2f} s in all; {counters}"
+    )
+    assert resumed - ready < RESUME_S
+    assert lag(zeek) < before_fault + MOST_LAG_S
     assert counters["shed"] > 0
-    assert len(zeek.verdicts) > before + RATE
 
 
-@pytest.mark.parametrize("kind", TRANSPORTS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=pytest.mark.long) for k in TRANSPORTS[1:]] + ["zeromq"]
+)
 def test_zeek_is_restarted(kind: str, tmp_path: Path) -> None:
     config, script = meet(kind, tmp_path)
     with Echo(tmp_path, config) as sensor:
-        with start(tmp_path, script, 6.0) as first:
+        with start(tmp_path, script) as first:
             wait_for(lambda: len(first.verdicts) > RATE)
             first.process.kill()
-        with start(tmp_path, script, 6.0) as second:
+        with start(tmp_path, script) as second:
             resumed = wait_for(lambda: second.verdicts) - second.started
-            assert second.wait() == 0
+            wait_for(lambda: len(second.verdicts) > RATE)
+            assert second.end() == 0
             counters = assert_accounted(second)
         totals = sensor.end()
     logger.info(f"{kind}: first verdict after {resumed:.2f} s, {counters}, {totals}")
-    assert len(second.verdicts) > RATE
     assert totals["judged"] >= len(first.verdicts) + len(second.verdicts)
 
 
@@ -128,7 +159,7 @@ class Bystander:
                 self.delays.append(time.monotonic() - sent)
 
 
-@pytest.mark.parametrize("kind", TRANSPORTS)
+@pytest.mark.parametrize("kind", DEFAULT)
 def test_a_sensor_is_stopped(kind: str, tmp_path: Path) -> None:
     stop(kind, tmp_path, 6.0)
 
@@ -141,43 +172,42 @@ def test_a_sensor_is_stopped_for_long(kind: str, tmp_path: Path) -> None:
 
 def stop(kind: str, folder: Path, seconds: float) -> None:
     config, script = meet(kind, folder)
-    with start(folder, script, seconds + 8.0) as zeek, Echo(folder, config) as sensor:
-        wait_for(lambda: len(zeek.verdicts) > 2 * RATE)
+    with start(folder, script) as zeek, Echo(folder, config) as sensor:
+        wait_for(lambda: len(zeek.verdicts) > RATE)
+        undisturbed = watch(zeek, kind, folder, 2.0)[1]
+        before_fault = lag(zeek)
         os.kill(sensor.process.pid, signal.SIGSTOP)
         time.sleep(2.5)  # until the queue is full
-        memory = [rss(zeek)]
-        if kind == "broker":
-            memory += watch(zeek, seconds - 2.5)
-            delays = [0.0]
-        else:
-            with Bystander(folder) as bystander:
-                memory += watch(zeek, seconds - 2.5)
-            delays = bystander.delays
+        memory, delays = watch(zeek, kind, folder, seconds - 2.5)
+        before = len(zeek.verdicts)
         os.kill(sensor.process.pid, signal.SIGCONT)
         continued = time.monotonic()
-        before = len(zeek.verdicts)
         resumed = wait_for(lambda: len(zeek.verdicts) > before) - continued
-        assert zeek.wait() == 0
+        wait_for(lambda: len(zeek.verdicts) > before + 2 * RATE)
+        assert zeek.end() == 0
         counters = assert_accounted(zeek)
     logger.info(
         f"{kind}: memory {memory[0]:.1f} to {max(memory):.1f} MB, delay at most "
-        f"{max(delays) * 1000:.1f} ms, resumed after {resumed:.2f} s, lag {lag(zeek):.2f} s, "
-        f"{counters}"
+        f"{max(undisturbed) * 1000:.1f} ms before, {max(delays) * 1000:.1f} ms while stopped, "
+        f"resumed after {resumed:.2f} s, lag {before_fault:.2f} s before, {lag(zeek):.2f} s in "
+        f"all; {counters}"
     )
     assert max(memory) - memory[0] < 10.0
-    assert max(delays) < 0.2
+    assert max(delays) < max(undisturbed) + 0.2
     assert resumed < RESUME_S
-    assert lag(zeek) < MOST_LAG_S
+    assert lag(zeek) < before_fault + MOST_LAG_S
     assert counters["shed"] > 0
 
 
-def watch(zeek: Zeek, seconds: float) -> list[float]:
-    memory = []
+def watch(zeek: Zeek, kind: str, folder: Path, seconds: float) -> tuple[list[float], list[float]]:
+    """Return Zeek's memory, and the delays of others on its bus, for a while."""
+    memory = [rss(zeek)]
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        memory.append(rss(zeek))
-        time.sleep(0.2)
-    return memory
+    with nullcontext() if kind == "broker" else Bystander(folder) as bystander:
+        while time.monotonic() < end:
+            memory.append(rss(zeek))
+            time.sleep(0.2)
+    return memory, [0.0] if bystander is None else bystander.delays
 
 
 def rss(zeek: Zeek) -> float:
