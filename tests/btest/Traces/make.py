@@ -83,6 +83,12 @@ def stream() -> list[tuple[float, bytes]]:
     return [(n * 0.010, packet) for n, packet in enumerate(packets)]
 
 
+def every_byte() -> list[tuple[float, bytes]]:
+    """Return a flow whose eight payloads together have each byte value once."""
+    payloads = [bytes(range(32 * n, 32 * n + 32)) for n in range(8)]
+    return [(n * 0.010, udp(A, 4007, B, 5000, payload)) for n, payload in enumerate(payloads)]
+
+
 def write(name: str, timed: list[tuple[float, bytes]]) -> None:
     with Path(__file__).with_name(name).open("wb") as pcap:
         pcap.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
@@ -97,3 +103,4 @@ if __name__ == "__main__":
     write("flows.pcap", frames())
     write("stream.pcap", stream())
     write("slow.pcap", [(n * 50.0, p) for n, p in enumerate(dialogue(4006, 5000, 5))])
+    write("bytes.pcap", every_byte())
