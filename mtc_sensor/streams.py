@@ -37,7 +37,7 @@ MAX_STREAMS = 100
 REVOKE_S = 1.0
 GRANT_EVERY_S = 1.0
 """Grants are repeated: one may be lost, and they show that the sensor lives."""
-HELLO_EVERY_S = 1.0
+HELLO_EVERY_S = 0.5
 SILENT_S = 300.0
 """An exporter that says nothing for so long has gone."""
 

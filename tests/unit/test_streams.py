@@ -62,8 +62,8 @@ def test_hello_is_said_when_connected_and_until_somebody_answers() -> None:
     assert (topic, rest) == ("/zeek/mtc/exporters/", [])
     assert isinstance(event, SensorHello)
     assert (event.sensor, event.shards.tolist()) == ("s1", [0, 2])
-    assert streams.poll(0.9) == []
-    assert hellos(streams.poll(1.0)) == ["/zeek/mtc/exporters/"]
+    assert streams.poll(0.4) == []
+    assert hellos(streams.poll(0.5)) == ["/zeek/mtc/exporters/"]
     streams.status(status(1, 0), 3.0)
     streams.poll(4.0)
     assert hellos(streams.poll(10.0)) == []
@@ -145,8 +145,8 @@ def test_a_stream_joined_in_its_middle_is_not_acked_before_the_exporter_says_whe
     assert streams.sample(sample(5), 0.0)
     out = streams.poll(0.0)
     assert (hellos(out), grants(out)) == (["/zeek/mtc/exporter/zeek/"], {})
-    assert hellos(streams.poll(0.9)) == []
-    assert hellos(streams.poll(1.0)) == ["/zeek/mtc/exporter/zeek/"]
+    assert hellos(streams.poll(0.4)) == []
+    assert hellos(streams.poll(0.5)) == ["/zeek/mtc/exporter/zeek/"]
     streams.status(status(1, 5), 2.5)
     assert grants(streams.poll(2.5)) == {"zeek": (0, BUDGET)}
     assert resends(streams.poll(3.5)) == [(1, 4)]
