@@ -112,6 +112,12 @@ function sample_topic(shard: count): string
 	return fmt("/zeek/mtc/sample/%d/", shard);
 	}
 
+# Not one for all sensors: what one that has stopped does not read piles up on the bus.
+function status_topic(shard: count): string
+	{
+	return fmt("/zeek/mtc/sensors/%d/", shard);
+	}
+
 function publish_sample(st: Stream, seq: count)
 	{
 	local r = st$pending[seq]$r;
@@ -122,8 +128,8 @@ function publish_sample(st: Stream, seq: count)
 
 function publish_status(st: Stream)
 	{
-	Cluster::publish("/zeek/mtc/sensors/", MTC::exporter_status, version, run, node, st$shard,
-	    st$acked + 1, st$highest, st$shed);
+	Cluster::publish(status_topic(st$shard), MTC::exporter_status, version, run, node,
+	    st$shard, st$acked + 1, st$highest, st$shed);
 	}
 
 function advance(st: Stream)
@@ -322,8 +328,8 @@ event heartbeat()
 # where it cannot see that we have come.
 event Cluster::Backend::ZeroMQ::subscription(topic: string)
 	{
-	if ( topic == "/zeek/mtc/sensors/" )
-		for ( _, st in streams )
+	for ( _, st in streams )
+		if ( topic == status_topic(st$shard) )
 			publish_status(st);
 	}
 @endif

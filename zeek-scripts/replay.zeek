@@ -61,8 +61,8 @@ function can_continue(): bool
 function announce(st: Stream)
 	{
 	add announced[st$shard];
-	Cluster::publish("/zeek/mtc/sensors/", MTC::exporter_drained, version, run, node, st$shard,
-	    st$last);
+	Cluster::publish(status_topic(st$shard), MTC::exporter_drained, version, run, node,
+	    st$shard, st$last);
 	}
 
 # Ends connections as far as there is room for their records.

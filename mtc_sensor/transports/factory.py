@@ -15,7 +15,7 @@ def make_transport(config: TransportConfig, shards: Sequence[int], inbox: Inbox)
 
     Raises ConfigError or TransportError, naming the key or the file, for what cannot be used.
     """
-    wanted = [*map(topics.samples_of, shards), topics.TO_SENSORS]
+    wanted = [*map(topics.samples_of, shards), *map(topics.statuses_of, shards)]
     if config.kind == "zeromq":
         return _zeromq(config.zeromq, wanted, inbox)
     if config.kind == "websocket":

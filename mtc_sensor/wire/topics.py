@@ -5,8 +5,6 @@ Zeek matches subscriptions by prefix: the closing slash keeps worker-1 apart fro
 
 from __future__ import annotations
 
-TO_SENSORS = "/zeek/mtc/sensors/"
-"""Exporters to all sensors."""
 TO_EXPORTERS = "/zeek/mtc/exporters/"
 """Sensors to all exporters."""
 
@@ -14,6 +12,15 @@ TO_EXPORTERS = "/zeek/mtc/exporters/"
 def samples_of(shard: int) -> str:
     """Return the topic from exporters to the sensor that has `shard`."""
     return f"/zeek/mtc/sample/{shard}/"
+
+
+def statuses_of(shard: int) -> str:
+    """Return the topic from exporters to whoever judges `shard`, of where they stand.
+
+    Not one for all sensors: what one that has stopped does not read piles up on the bus, and of its
+    own shard exporters find out and say no more.
+    """
+    return f"/zeek/mtc/sensors/{shard}/"
 
 
 def verdicts_for(node: str) -> str:

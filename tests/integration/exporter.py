@@ -77,7 +77,7 @@ class Exporter:
 
     def _status(self) -> Published:
         status = ExporterStatus(self.run, self.node, 0, self.acked + 1, self.published, 0)
-        yield topics.TO_SENSORS, status
+        yield topics.statuses_of(0), status
 
     def _granted(self, grant: Grant) -> Published:
         self.acked = max(self.acked, grant.acked)
@@ -89,7 +89,7 @@ class Exporter:
             self.done.set()
         elif self.published == len(self.samples):
             drained = ExporterDrained(self.run, self.node, 0, self.published)
-            yield topics.TO_SENSORS, drained
+            yield topics.statuses_of(0), drained
 
     def _samples(self, first: int, last: int) -> Published:
         for sample in self.samples[first - 1 : last]:

@@ -26,7 +26,7 @@ from mtc_sensor.wire.events import Sample, Verdict
 from tests.integration.exporter import Exporter, WebSocketBus, ZeroMQBus
 from tests.unit.wire.build import sample
 
-TOPICS = (topics.samples_of(0), topics.TO_SENSORS)
+TOPICS = (topics.samples_of(0), topics.statuses_of(0))
 TIMEOUT_S = 20.0
 
 

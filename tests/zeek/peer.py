@@ -61,7 +61,7 @@ class Bus:
         self.sender = self.context.socket(zmq.XPUB)
         self.receiver.connect(f"tcp://127.0.0.1:{xpub}")
         self.sender.connect(f"tcp://127.0.0.1:{xsub}")
-        for topic in [*map(topics.samples_of, shards), topics.TO_SENSORS]:
+        for topic in [*map(topics.samples_of, shards), *map(topics.statuses_of, shards)]:
             self.receiver.subscribe(topic)
         self.poller = zmq.Poller()
         self.poller.register(self.receiver, zmq.POLLIN)

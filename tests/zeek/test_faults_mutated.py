@@ -91,7 +91,7 @@ def test_over_zeromq(tmp_path: Path) -> None:
                 sensor,
                 messages,
                 read_binary,
-                lambda chunk: publish(bus.xsub, topics.TO_SENSORS, chunk),
+                lambda chunk: publish(bus.xsub, topics.statuses_of(0), chunk),
             )
 
 
@@ -167,7 +167,7 @@ def test_over_broker() -> None:
 
         def send(chunk: list[object]) -> None:
             for data in chunk:
-                peer.publish(topics.TO_SENSORS, bindings.Data.from_py(data))
+                peer.publish(topics.statuses_of(0), bindings.Data.from_py(data))
 
         with running(lambda: make_sensor(config)) as sensor:
             wait_for(peer.peers)

@@ -19,7 +19,7 @@ from mtc_sensor.transports.zeromq import ZeroMQ
 from mtc_sensor.wire import topics
 
 pytestmark = pytest.mark.zeek
-TOPICS = (topics.samples_of(0), topics.TO_SENSORS)
+TOPICS = (topics.samples_of(0), topics.statuses_of(0))
 SCRIPT = """\
 @load {scripts}
 @load {scripts}/standalone.zeek

@@ -15,7 +15,7 @@ event MTC::grant(version: count, sensor: string, run: string, node: string, shar
 	if ( acked != 20 )
 		return;
 
-	Cluster::publish("/zeek/mtc/sensors/", MTC::exporter_status, MTC::version, MTC::run, MTC::node,
+	Cluster::publish("/zeek/mtc/sensors/0/", MTC::exporter_status, MTC::version, MTC::run, MTC::node,
 	    0, 21, 25, 0);
 	print "20 are settled";
 	flush_all();
