@@ -190,6 +190,15 @@ def test_weights_that_are_a_pickle(bundle: Path, data: bytes) -> None:
     assert "like a pickle or an archive" in refusal(bundle)
 
 
+def test_a_header_whose_length_begins_like_a_pickle(bundle: Path) -> None:
+    data = (bundle / WEIGHTS).read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    padded = data[8 : 8 + length] + b" " * (-(length - 0x0280) % 0x10000)
+    assert len(padded) & 0xFFFF == 0x0280
+    change_weights(bundle, len(padded).to_bytes(8, "little") + padded + data[8 + length :])
+    assert load_bundle(bundle).config.name == "small"
+
+
 @pytest.mark.parametrize(
     "data",
     [
