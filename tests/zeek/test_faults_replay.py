@@ -142,7 +142,10 @@ def test_a_replay_ends_when_its_sensor_dies(kind: str, tmp_path: Path) -> None:
     assert f"the sensor of shard 0 has gone after sample {counters['acked']} of" in reported
 
 
-@pytest.mark.parametrize("kind", TRANSPORTS)
+@pytest.mark.parametrize(
+    "kind",
+    [TRANSPORTS[0], *(pytest.param(kind, marks=pytest.mark.long) for kind in TRANSPORTS[1:])],
+)
 @pytest.mark.parametrize("progress", ["at once", "in the middle"])
 def test_zeek_ends_with_the_command_that_started_it(
     kind: str, progress: str, tmp_path: Path
