@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtc_sensor.features.flowpic import flowpic_indices
+from mtc_sensor.features.payload import PARTS
 from mtc_sensor.features.spec import (
     ByteMatrixSpec,
     FlowPicSpec,
     FusionSpec,
     InputSpec,
     PacketBytesSpec,
+    PayloadSpec,
     SizesSpec,
     TokensSpec,
 )
@@ -183,6 +185,10 @@ def _parts(
         return _cells(spec, flowpic_indices(record, spec).window[chosen].tolist(), fine)
     if isinstance(spec, SizesSpec):
         return (Part(0, (packet,), f"packet {packet + 1}") for packet in range(spec.packets))
+    if isinstance(spec, PayloadSpec):
+        ends = [*PARTS.values(), spec.shape[0]]
+        pairs = zip([*PARTS, "4-grams"], [0, *ends], ends, strict=False)
+        return (Part(0, (slice(begin, end),), name) for name, begin, end in pairs if begin < end)
     return _words(spec, inputs[0].nonzero().flatten().tolist())
 
 

@@ -31,6 +31,10 @@ PACKET_BYTES = 1500
 STATISTICS = 12
 """Statistics of a flow beside its words; `mtc_sensor.features.tokens` says which."""
 MAX_WORDS = 2000
+PAYLOAD_STATISTICS = 93
+"""Columns of `mtc_sensor.features.payload` beside its 4-grams."""
+GRAM_BITS = 18
+MAX_GRAMS = 4096
 MAX_RESOLUTION = 1500
 """FlowPic's own resolution; a larger one from a bundle could only exhaust memory."""
 
@@ -51,6 +55,7 @@ MASKS: tuple[Mask, ...] = get_args(Mask)
 
 Prefix = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")]
 Word = Annotated[str, Field(pattern=r"^[!-~]{1,160}$")]
+Gram = Annotated[int, Field(ge=0, lt=1 << (GRAM_BITS + 1))]
 
 
 class _Spec(BaseModel):
@@ -168,6 +173,36 @@ class TokensSpec(_Spec):
         return (len(self.vocabulary) + STATISTICS * self.statistics,)
 
 
+class PayloadSpec(_Spec):
+    """Sizes and gaps of a connection's first packets, and what either side said first."""
+
+    kind: Literal["payload"] = "payload"
+    bytes: int = Field(default=146, ge=HEAD_BYTES, le=PACKET_BYTES)
+    """Of each packet, from the IP header on; Zeek's 160 with an Ethernet header leave so many."""
+    grams: int = Field(default=1500, ge=0, le=MAX_GRAMS)
+    """Most 4-grams of the vocabulary, which training chooses."""
+    least_groups: int = Field(default=4, ge=1, le=1000)
+    """Families or captures that a 4-gram has to be in, so that names in one are not learned."""
+    vocabulary: tuple[Gram, ...] = Field(default=(), strict=False, max_length=MAX_GRAMS)
+    """Hashed 4-grams that are looked for."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> PayloadSpec:
+        if len(set(self.vocabulary)) < len(self.vocabulary):
+            raise ValueError("vocabulary: a 4-gram is given twice: leave one out")
+        return self
+
+    @property
+    def head_bytes(self) -> int:
+        """See `_Spec`."""
+        return self.bytes
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Shape of one input: statistics, then 4-grams."""
+        return (PAYLOAD_STATISTICS + len(self.vocabulary),)
+
+
 class FlowPicSpec(_Spec):
     """A two-dimensional histogram of packet sizes over arrival times."""
 
@@ -214,7 +249,7 @@ class Member(_Spec):
     """A bundle that a fusion asks."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-    """Of a bundle beside the fusion's folder, or of a shipped one."""
+    """Of a bundle in the fusion's folder or beside it, or of a shipped one."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Of its bundle.yaml, which holds the hashes of its other files."""
     values: int = Field(ge=1, le=1000)
@@ -233,7 +268,7 @@ class FusionSpec(_Spec):
         return (sum(1 + member.values for member in self.members),)
 
 
-InputSpec = ByteMatrixSpec | FlowPicSpec | PacketBytesSpec | SizesSpec | TokensSpec
+InputSpec = ByteMatrixSpec | FlowPicSpec | PacketBytesSpec | PayloadSpec | SizesSpec | TokensSpec
 """Specs of inputs that are built from records."""
 FeatureSpec = Annotated[InputSpec | FusionSpec, Field(discriminator="kind")]
 KINDS = tuple(

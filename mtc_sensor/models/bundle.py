@@ -101,6 +101,16 @@ def bundle_path(name: str) -> Path:
     raise BundleError(f"{name}: no such bundle: {nearest(name, shipped)}, or give a folder")
 
 
+def find_member(path: Path, name: str) -> Path:
+    """Return the folder of a fusion's member: in the fusion's own, beside it, or a shipped one.
+
+    What is in a fusion's folder is not listed among the shipped bundles, so it judges through the
+    fusion only. Raises BundleError if there is none.
+    """
+    own, beside = path.resolve() / name, path.resolve().parent / name
+    return next((f for f in (own, beside) if (f / CONFIG).is_file()), None) or bundle_path(name)
+
+
 def load_bundle(path: Path) -> Bundle:
     """Load the bundle in the folder `path`, trusting nothing in it.
 
@@ -262,11 +272,10 @@ def _forest(path: Path, config: BundleConfig, spec: FeatureSpec) -> nn.Module:
 
 
 def _members(path: Path, spec: FusionSpec) -> tuple[Bundle, ...]:
-    """Load the bundles that a fusion asks: from beside its folder, or the shipped ones."""
+    """Load the bundles that a fusion asks."""
     file, found = path / CONFIG, []
     for member in spec.members:
-        folder = path.resolve().parent / member.name
-        folder = folder if (folder / CONFIG).is_file() else bundle_path(member.name)
+        folder = find_member(path, member.name)
         stated = sha256_of((folder / CONFIG).read_bytes())
         if stated != member.sha256:
             raise BundleError(

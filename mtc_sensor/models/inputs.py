@@ -16,12 +16,14 @@ from torch import Tensor
 
 from mtc_sensor.features.byte_matrix import byte_matrix, packet_bytes
 from mtc_sensor.features.flowpic import flowpic_indices
+from mtc_sensor.features.payload import payload
 from mtc_sensor.features.sizes import sizes
 from mtc_sensor.features.spec import (
     ByteMatrixSpec,
     FlowPicSpec,
     InputSpec,
     PacketBytesSpec,
+    PayloadSpec,
     SizesSpec,
 )
 from mtc_sensor.features.tokens import tokens
@@ -53,6 +55,8 @@ def inputs_of(batch: FlowBatch, spec: InputSpec) -> Inputs:
         return _Packets(batch, spec)
     if isinstance(spec, ByteMatrixSpec):
         return _Records(batch, lambda part: byte_matrix(part, spec))
+    if isinstance(spec, PayloadSpec):
+        return _Records(batch, lambda part: payload(part, spec))
     if isinstance(spec, SizesSpec):
         return _Records(batch, lambda part: sizes(part, spec))
     return _Records(batch, lambda part: tokens(part, spec))

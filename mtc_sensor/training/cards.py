@@ -21,9 +21,14 @@ Labels = NDArray[np.int64]
 
 
 def render(
-    recipe: Recipe, config: BundleConfig, evaluation: Evaluation, train: Labels, val: Labels
+    recipe: Recipe,
+    config: BundleConfig,
+    evaluation: Evaluation,
+    train: Labels,
+    val: Labels,
+    out: Path,
 ) -> str:
-    """Return the card of a bundle; `train` and `val` are labels of the records used."""
+    """Return the card of the bundle `out`; `train` and `val` are labels of the records used."""
     baselines = evaluation.baselines or {}
     kind = str(config.input["kind"]).replace("_", " ")
     said = {
@@ -36,6 +41,7 @@ def render(
         "min_packets": config.judges.min_packets,
         "malicious": ", ".join(config.malicious) or "none",
         "recipe": f"configs/recipes/{recipe.name}.yaml",
+        "out": out,
         "train_records": f"{len(train):,}",
         "val_records": f"{len(val):,}",
         "sets": ", ".join(config.data.sets),
@@ -49,6 +55,7 @@ def render(
         "calibration": _calibration(config.scores),
         "packets": f"{evaluation.speed.packets[0]:g}",
         "seconds": f"{evaluation.speed.seconds[0]:.3g}",
+        "notes": f"## What to know\n\n{recipe.notes.strip()}\n\n" if recipe.notes else "",
         "cost": f"{evaluation.speed.us_per_flow:.0f}",
     }
     return Template(TEMPLATE.read_text()).substitute(said)

@@ -13,7 +13,7 @@ from mtc_sensor.errors import DataError
 from mtc_sensor.flow import FlowBatch, Kind
 from mtc_sensor.fusion import Members
 from mtc_sensor.inference import Model, settings_for
-from mtc_sensor.models.bundle import CONFIG, bundle_path, load_bundle
+from mtc_sensor.models.bundle import find_member, load_bundle
 from mtc_sensor.training import splits
 from mtc_sensor.training.manifest import Manifest
 from mtc_sensor.training.recipe import Recipe
@@ -38,15 +38,15 @@ def read_data(
     recipe: Recipe,
     manifest: Manifest,
     store: Path,
-    beside: Path,
+    out: Path,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Data:
     """Return the records that a recipe is about, split.
 
     Labels without a training record are left out, and so are those that the recipe names. A fusion
-    is trained on half of the validation captures, for its members have seen the training records,
-    and measured on the other half.
+    that fits weights is trained on half of the validation captures, for its members have seen the
+    training records, and measured on the other half.
 
     Parameters
     ----------
@@ -54,8 +54,9 @@ def read_data(
         What to train, on what.
     store
         Folder of records that were read once.
-    beside
-        Folder where the members of a fusion are looked for, before the shipped bundles.
+    out
+        The bundle's folder; members of a fusion are looked for in it, beside it, and among the
+        shipped bundles.
     workers, progress
         See `Store.records`.
 
@@ -66,7 +67,7 @@ def read_data(
     BundleError
         A member of a fusion cannot be used.
     """
-    members = tuple(Model(load_bundle(_member(beside, name)), "cpu") for name in recipe.members)
+    members = tuple(Model(load_bundle(find_member(out, name)), "cpu") for name in recipe.members)
     usual = FlowSettings(min_packets=min(FlowSettings().min_packets, recipe.judges.min_packets))
     needs = recipe.input
     settings = settings_for(members, usual)
@@ -78,7 +79,7 @@ def read_data(
     labelled = load(task, manifest, kept, workers, progress)
     labelled = labelled.take(_judged(recipe, members, labelled.flows))
     split = _split(recipe, labelled)
-    if members:
+    if members and not recipe.equal:
         held = labelled.take(split.val)
         halves = splits.honest(held, "capture", recipe.same, share=0.5, seed=recipe.seed)
         split = splits.Split(split.val[halves.train], split.val[halves.val])
@@ -108,10 +109,6 @@ def _labelled(
             "validate: two labels and some records are the least; check sets, judges and split"
         )
     return Data(replace(task, labels=labels, malicious=malicious), train, val, manifest, members)
-
-
-def _member(beside: Path, name: str) -> Path:
-    return beside / name if (beside / name / CONFIG).is_file() else bundle_path(name)
 
 
 def _split(recipe: Recipe, labelled: Labelled) -> splits.Split:

@@ -22,31 +22,34 @@ Args = dict[str, Any]
 def fit_forest(recipe: Recipe, sampler: Sampler, shape: tuple[int, ...], labels: int) -> OnnxForest:
     """Fit the recipe's estimator and return it as it will be served.
 
-    With neither augmentation nor balance it sees each training input once, else `epochs` draws of
-    as many records as there are.
+    It sees each training input once, by its weight; with augmentation `epochs` draws of as many
+    records as there are.
 
     Raises
     ------
     ConfigError
         If scikit-learn refuses an argument or the inputs.
     """
-    inputs, label = _drawn(recipe, sampler)
+    inputs, label, weights = _drawn(recipe, sampler)
     try:
         estimator = _ESTIMATORS[recipe.network.name](recipe.seed, dict(recipe.network.args))
-        estimator.fit(inputs, label)
+        last = f"{estimator.steps[-1][0]}__" if hasattr(estimator, "steps") else ""
+        estimator.fit(inputs, label, **{f"{last}sample_weight": weights})
     except (TypeError, ValueError) as fault:
         raise ConfigError(f"network: {recipe.network.name}: {fault!s:.300}") from fault
     return OnnxForest(_converted(estimator, math.prod(shape)), shape, labels)
 
 
-def _drawn(recipe: Recipe, sampler: Sampler) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    balance = recipe.balance
-    if not recipe.augment and balance.classes == balance.groups == "none":
-        return _flat(*sampler.everything())
+def _drawn(
+    recipe: Recipe, sampler: Sampler
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
+    if not recipe.augment:
+        inputs, label, weights = sampler.everything()
+        return *_flat(inputs, label), weights
     rng = np.random.default_rng(recipe.seed)
     parts = [_flat(*sampler.draw(rng, len(sampler))) for _ in range(recipe.epochs)]
-    inputs, label = zip(*parts, strict=True)
-    return np.concatenate(inputs), np.concatenate(label)
+    drawn, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return drawn, labels, np.ones(len(labels))
 
 
 def _flat(inputs: Tensor, label: Tensor) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

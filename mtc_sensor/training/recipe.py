@@ -36,6 +36,8 @@ class Balance(_Strict):
     groups: Literal["family", "path", "none"] = "family"
     """What is weighed down within a class, to the root of its size: malware families (of other
     records their captures), captures, or nothing."""
+    sets: dict[str, Share] = Field(default_factory=dict)
+    """Set of the manifest -> factor, for sets that are less like what a sensor sees."""
 
 
 class AlertRate(_Strict):
@@ -71,7 +73,8 @@ class Recipe(_Strict):
     """Labels that are not trained on, to see whether they are told as unknown."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 20
-    """Each draws as many records as there are; a forest sees so many draws at once."""
+    """Each draws as many records as there are; with augmentation a forest sees so many draws at
+    once, else each record once, by its weight."""
     batch: Annotated[int, Field(ge=2, le=65_536)] = 256
     rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
     """Peak learning rate."""
@@ -93,7 +96,11 @@ class Recipe(_Strict):
     """None leaves the threshold of malicious verdicts at 0.5."""
 
     members: list[str] = Field(default_factory=list, max_length=8)
-    """Of a fusion: names of bundles beside it, or shipped ones."""
+    """Of a fusion: names of bundles in its folder or beside it, or shipped ones."""
+    equal: bool = False
+    """Whether a fusion adds its members' log odds up as they are, instead of fitting weights."""
+    notes: str = ""
+    """Markdown for the card: what figures alone do not say."""
     tune: dict[str, list[Value]] = Field(default_factory=dict)
     """Dotted key -> [low, high] of numbers, or choices, for ``--tune``."""
     study: dict[str, list[Value]] = Field(default_factory=dict)
@@ -112,6 +119,8 @@ class Recipe(_Strict):
             raise ValueError(f"pretrain: network {self.network.name} has no layers to pre-train")
         if (self.network.name == "fusion") != bool(self.members):
             raise ValueError("members: name the bundles of a fusion, and only of one")
+        if self.equal and not self.members:
+            raise ValueError("equal: only a fusion adds up members")
         if (self.input is None) != bool(self.members):
             raise ValueError("input: give one, except to a fusion, whose members have theirs")
         return self
@@ -123,7 +132,7 @@ class Recipe(_Strict):
 
     def fingerprint(self) -> str:
         """Return a hash of all keys that a trained network depends on."""
-        kept = self.model_dump(mode="json", exclude={"tune", "study", "budget"})
+        kept = self.model_dump(mode="json", exclude={"tune", "study", "budget", "notes"})
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
     def changed(self, changes: Mapping[str, Value]) -> Recipe:

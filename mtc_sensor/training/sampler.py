@@ -44,7 +44,7 @@ class Sampler:
         device: torch.device = CPU,
     ) -> None:
         self._flows, self._label = labelled.flows, labelled.label
-        self._ends = np.cumsum(weights) / weights.sum()
+        self._weights, self._ends = weights, np.cumsum(weights) / weights.sum()
         self._spec, self._device = spec, device
         self._augment = recipe.augment
 
@@ -59,11 +59,16 @@ class Sampler:
             flows = FLOWS[name](flows, rng, share) if name in FLOWS else flows
         return self._built(flows, self._label[rows], rng)
 
-    def everything(self) -> tuple[Tensor, Tensor]:
-        """Return all inputs of all records as they are, and their labels."""
+    def everything(self) -> tuple[Tensor, Tensor, NDArray[np.float64]]:
+        """Return all inputs of all records as they are, their labels, and their weights.
+
+        The inputs of one record share its weight; the mean is 1.
+        """
         inputs = inputs_of(self._flows, self._spec)
         label = torch.from_numpy(self._label[inputs.rows])
-        return inputs.take(np.arange(len(inputs.rows))), label
+        each = self._weights / np.maximum(np.bincount(inputs.rows, minlength=len(self)), 1)
+        weights = each[inputs.rows]
+        return inputs.take(np.arange(len(inputs.rows))), label, weights / weights.mean()
 
     def _built(
         self, flows: FlowBatch, label: Labels, rng: np.random.Generator
@@ -89,7 +94,7 @@ def one_of_each(rows: Labels, count: int, rng: np.random.Generator) -> tuple[Lab
 def sampling_weights(labelled: Labelled, task: Task, balance: Balance) -> NDArray[np.float64]:
     """Return (n,) weights with which records are drawn.
 
-    Within a class, a group of n records weighs as the square root of n.
+    Within a class, a group of n records weighs as the square root of n, times its set's factor.
     """
     weights = np.ones(len(labelled))
     if balance.groups != "none":
@@ -99,6 +104,8 @@ def sampling_weights(labelled: Labelled, task: Task, balance: Balance) -> NDArra
         groups = np.where((family != "") & by_family, family, path)
         _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
         weights = 1 / np.sqrt(sizes[group])
+    factors = np.array([balance.sets.get(source.set, 1.0) for source in labelled.sources])
+    weights *= factors[labelled.source]
     if balance.classes != "none":
         bad = task.is_malicious(labelled.label).astype(np.int64)
         both = balance.classes == "malicious" and len(np.unique(bad)) == 2

@@ -88,9 +88,7 @@ class Session:
         """Return a recipe's data; the first process reads files, the others what it has kept."""
         if not self.ranks.leads:
             self.ranks.wait()
-        data = read_data(
-            recipe, self.manifest, self.store, out.resolve().parent, self.workers, self.read
-        )
+        data = read_data(recipe, self.manifest, self.store, out, self.workers, self.read)
         if self.ranks.leads:
             self.ranks.wait()
         return data

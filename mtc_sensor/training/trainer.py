@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtc_sensor import __version__
-from mtc_sensor.features.spec import FeatureSpec, InputSpec, TokensSpec
+from mtc_sensor.features.spec import FeatureSpec, InputSpec, PayloadSpec, TokensSpec
 from mtc_sensor.features.tokens import with_vocabulary
-from mtc_sensor.flow import FlowBatch
 from mtc_sensor.inference import Model
 from mtc_sensor.models.bundle import CARD, CONFIG, Bundle, load_bundle, save_bundle
 from mtc_sensor.models.networks import build_network
@@ -27,6 +27,7 @@ from mtc_sensor.training.data import Data
 from mtc_sensor.training.evaluation import Evaluation, as_json, evaluate
 from mtc_sensor.training.forests import fit_forest
 from mtc_sensor.training.fusing import fit_fusion, fusion_spec
+from mtc_sensor.training.grams import with_grams
 from mtc_sensor.training.loop import Fitting, Told, figures_of, pretrain
 from mtc_sensor.training.pictures import draw_confusion, draw_curves
 from mtc_sensor.training.ranks import Ranks
@@ -96,8 +97,8 @@ def train(
         spec: FeatureSpec = fusion_spec(data.members)
         network = fit_fusion(recipe, data, fusion_spec(data.members))
     else:
-        spec = built = _fitted_spec(recipe, data.train.flows)
         weights = sampling_weights(data.train, data.task, recipe.balance)
+        spec = built = _fitted_spec(recipe, data, weights)
         sampler = Sampler(data.train, weights, built, recipe, ranks.device)
         if recipe.is_forest:
             network = fit_forest(recipe, sampler, spec.shape, len(data.task.labels))
@@ -143,7 +144,7 @@ def finish(recipe: Recipe, data: Data, out: Path) -> Evaluation:
     budget = recipe.budget
     trust = calibrate(
         out,
-        data.train.flows,
+        None if recipe.equal else data.train.flows,
         data.val,
         AlertBudget(budget.alerts_per_day, budget.flows_per_day) if budget else None,
     )
@@ -153,15 +154,17 @@ def finish(recipe: Recipe, data: Data, out: Path) -> Evaluation:
     settings["scores"] = _scores(evaluation, data) | _calibration(trust)
     (out / CONFIG).write_text(yaml.safe_dump(settings, sort_keys=False))
     config = load_bundle(out).config
-    card = render(recipe, config, evaluation, data.train.label, data.val.label)
+    card = render(recipe, config, evaluation, data.train.label, data.val.label, out)
     (out / CARD).write_text(card)
     return evaluation
 
 
-def _fitted_spec(recipe: Recipe, flows: FlowBatch) -> InputSpec:
-    spec = recipe.input
+def _fitted_spec(recipe: Recipe, data: Data, weights: NDArray[np.float64]) -> InputSpec:
+    spec, train = recipe.input, data.train
     assert spec is not None
-    return with_vocabulary(spec, flows) if isinstance(spec, TokensSpec) else spec
+    if isinstance(spec, PayloadSpec):
+        return with_grams(spec, train, data.task.is_malicious(train.label), weights)
+    return with_vocabulary(spec, train.flows) if isinstance(spec, TokensSpec) else spec
 
 
 def _config(recipe: Recipe, data: Data, spec: FeatureSpec) -> dict[str, object]:
@@ -169,7 +172,7 @@ def _config(recipe: Recipe, data: Data, spec: FeatureSpec) -> dict[str, object]:
     split = f"{recipe.protocol} protocol, split by {recipe.split}"
     if recipe.protocol == "paper":
         split = "paper protocol: random split of connections, to compare with published figures"
-    if data.members:
+    if data.members and not recipe.equal:
         split += "; fitted on half of the validation captures, measured on the others"
     return {
         "format": 1,

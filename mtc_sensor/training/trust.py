@@ -13,10 +13,12 @@ import numpy as np
 import safetensors.torch
 import torch
 import yaml
+from numpy.typing import NDArray
 
 from mtc_sensor.flow import FlowBatch
 from mtc_sensor.inference import Model
 from mtc_sensor.models.bundle import CONFIG, NEIGHBOURS, Bundle, load_bundle
+from mtc_sensor.models.forest import OnnxForest
 from mtc_sensor.models.novelty import MAX_NEIGHBOURS, Neighbours, calibrated
 from mtc_sensor.models.schema import Budget, BundleConfig, Novelty
 from mtc_sensor.models.weights import sha256_of
@@ -25,7 +27,8 @@ from mtc_sensor.training.tasks import Labelled, Task
 from mtc_sensor.training.thresholds import AlertBudget, Threshold, alert_threshold
 
 KNOWN = 0.95
-"""Share of validation records of known labels that stay within the novelty limit."""
+"""Share of validation records of known labels that stay within the novelty limit, or, where novelty
+is not measured, are as sure as `unknown_below` demands."""
 _NEIGHBOUR = 5
 _FEWEST = 100
 """Records below which a calibration would be chance."""
@@ -66,7 +69,7 @@ def calibrate(
         If no record of `val` is one that the model judges.
     """
     bundle = load_bundle(path)
-    if train is not None:
+    if train is not None and not _shows_bytes(bundle):
         bundle = _with_neighbours(bundle, train)
     model = _plain(bundle)
     rows = model.rows(val.flows)
@@ -108,6 +111,9 @@ def fit_trust(config: BundleConfig, samples: Samples, budget: AlertBudget | None
         if samples.novelty is not None:
             limit = round(float(np.quantile(samples.novelty, KNOWN)), 4)
             policy = policy.model_copy(update={"unknown_above": limit})
+        else:
+            sure = float(np.quantile(_calibrated(config, samples).max(axis=1), 1 - KNOWN))
+            policy = policy.model_copy(update={"unknown_below": round(sure, 4)})
     threshold = _threshold(config, samples, budget)
     if threshold is not None and budget is not None:
         told = Budget(
@@ -126,12 +132,16 @@ def _threshold(
     bad = config.verdict_policy().is_malicious
     if budget is None or not bad.any():
         return None
-    probabilities = samples.probabilities
-    if config.calibration is not None:
-        novelty = np.zeros(0, np.float32) if samples.novelty is None else samples.novelty
-        probabilities = calibrated(probabilities, novelty, config.calibration)
-    malice = probabilities[~bad[samples.label]][:, bad].astype(np.float64).sum(axis=1)
+    benign = _calibrated(config, samples)[~bad[samples.label]]
+    malice = benign[:, bad].astype(np.float64).sum(axis=1)
     return alert_threshold(np.minimum(malice, 1.0), budget.rate)
+
+
+def _calibrated(config: BundleConfig, samples: Samples) -> NDArray[np.float32]:
+    if config.calibration is None:
+        return samples.probabilities
+    novelty = np.zeros(0, np.float32) if samples.novelty is None else samples.novelty
+    return calibrated(samples.probabilities, novelty, config.calibration)
 
 
 def _with_neighbours(bundle: Bundle, train: FlowBatch) -> Bundle:
@@ -145,6 +155,11 @@ def _with_neighbours(bundle: Bundle, train: FlowBatch) -> Bundle:
     novelty = Novelty(k=_NEIGHBOUR, neighbours_sha256=sha256_of(data))
     config = bundle.config.model_copy(update={"novelty": novelty})
     return replace(bundle, config=config, neighbours=Neighbours(tensor, _NEIGHBOUR))
+
+
+def _shows_bytes(bundle: Bundle) -> bool:
+    """Tell whether neighbours would be pieces of the training captures themselves."""
+    return isinstance(bundle.network, OnnxForest) and bundle.spec.head_bytes > 0
 
 
 def _plain(bundle: Bundle) -> Model:

@@ -15,6 +15,7 @@ from mtc_sensor.features.spec import (
     FusionSpec,
     Member,
     PacketBytesSpec,
+    PayloadSpec,
     SizesSpec,
     TokensSpec,
     parse_spec,
@@ -45,6 +46,11 @@ token_specs = st.builds(
     ),
     hidden=st.just(("port",)),
 )
+payload_specs = st.builds(
+    PayloadSpec,
+    bytes=st.integers(80, 1500),
+    vocabulary=st.lists(st.integers(0, (1 << 19) - 1), unique=True, max_size=9).map(tuple),
+)
 fusion_specs = st.builds(
     FusionSpec,
     members=st.lists(
@@ -62,6 +68,7 @@ def test_defaults_are_the_honest_ones() -> None:
     assert FlowPicSpec(window_s=0.25).window_us == 250_000
     assert PacketBytesSpec().masks == MASKS
     assert PacketBytesSpec().shape == (1500,)
+    assert PayloadSpec(vocabulary=(5, 7)).shape == (95,)
     assert SizesSpec().shape == (10, 2)
     assert SizesSpec(times=False).shape == (10, 1)
     assert TokensSpec(vocabulary=("a", "b")).shape == (14,)
@@ -75,18 +82,27 @@ def test_specs_say_what_records_have_to_hold() -> None:
             ByteMatrixSpec(bytes=40),
             FlowPicSpec(),
             PacketBytesSpec(),
+            PayloadSpec(),
             SizesSpec(),
             TokensSpec(),
         )
     }
     assert needs == {
         "byte_matrix": (80, False), "flowpic": (0, False), "packet_bytes": (1500, False),
-        "sizes": (0, False), "tokens": (0, True),
+        "payload": (146, False), "sizes": (0, False), "tokens": (0, True),
     }  # fmt: skip
 
 
 @settings(deadline=None)
-@given(byte_specs | flowpic_specs | packet_specs | size_specs | token_specs | fusion_specs)
+@given(
+    byte_specs
+    | flowpic_specs
+    | packet_specs
+    | payload_specs
+    | size_specs
+    | token_specs
+    | fusion_specs
+)
 def test_a_spec_survives_its_bundle(spec: FeatureSpec) -> None:
     stored = yaml.safe_dump(spec.model_dump(mode="json"))
     assert parse_spec(yaml.safe_load(stored)) == spec
@@ -102,7 +118,7 @@ def test_masks_have_one_order() -> None:
     [
         (
             {},
-            "key kind is missing: it is one of byte_matrix, flowpic, fusion, packet_bytes, sizes",
+            "key kind is missing: it is one of byte_matrix, flowpic, fusion, packet_bytes, payload",
         ),
         ({"kind": "graph"}, "kind: 'graph' is unknown: it is one of byte_matrix, flowpic, fusion"),
         (
@@ -129,6 +145,11 @@ def test_masks_have_one_order() -> None:
         ({"kind": "flowpic", "size": "wire"}, "size: should be 'ip' or 'payload', not 'wire'"),
         ({"kind": "flowpic", "max_size": 70000}, "max_size: should be less than or equal to 65535"),
         ({"kind": "packet_bytes", "bytes": 2000}, "bytes: should be less than or equal to 1500"),
+        ({"kind": "payload", "bytes": 40}, "bytes: should be greater than or equal to 80, not 40"),
+        ({"kind": "payload", "vocabulary": [1 << 19]}, "vocabulary.0: should be less than 524288"),
+        ({"kind": "payload", "vocabulary": [-1]}, "vocabulary.0: should be greater than or equal"),
+        ({"kind": "payload", "vocabulary": [3, 3]}, "a 4-gram is given twice"),
+        ({"kind": "payload", "vocabulary": list(range(4097))}, "at most 4096 items"),
         ({"kind": "sizes", "packets": 0}, "packets: should be greater than or equal to 1, not 0"),
         ({"kind": "tokens", "vocabulary": ["port:53"]}, "'port:53' begins with a hidden prefix"),
         ({"kind": "tokens", "vocabulary": ["a", "a"]}, "a word is given twice"),

@@ -49,7 +49,7 @@ def settings(**args: object) -> dict[str, object]:
 def test_without_balance_every_input_is_seen_once() -> None:
     none = {"classes": "none", "groups": "none"}
     forest = fit_forest(recipe(**settings(), balance=none), sampler(), (10, 1), 2)
-    inputs, label = sampler().everything()
+    inputs, label, _ = sampler().everything()
     assert (forest(inputs).argmax(1) == label).all()
 
 
