@@ -1,9 +1,9 @@
 """What the first packets say: sizes and gaps, statistics of either side's first bytes, 4-grams.
 
 A record's heads give the first bytes that the originator and the responder sent, each a stream of
-at most `STREAM`; repeated TCP segments count once. Of headers only lengths, directions and the
-protocol are looked at: neither addresses and ports nor what an operating system chooses (window,
-options, TTL, DF).
+at most `STREAM`; repeated TCP segments count once. Of headers only lengths and the protocol are
+looked at: neither addresses, ports and sequence numbers nor what an operating system chooses
+(window, options, TTL, DF). Who sent a packet, and when, is what the record's samples say.
 
 Columns, in this order: the IP lengths of the first 8 packets, their payload lengths (both negative
 if the responder sent it) and ln(1 + gap in us); the first 6 payload lengths that are not 0;
@@ -78,11 +78,12 @@ def streams(batch: FlowBatch, head_bytes: int) -> tuple[Bytes, Counts, Floats]:
     n = len(batch)
     stream, length = np.zeros((n, 2, STREAM), np.uint8), np.zeros((n, 2), np.int64)
     packets = np.zeros((n, HEAD_PACKETS, 3), np.float32)
+    samples = unpack_samples(batch.samples)
     held = np.minimum(batch.head_len.astype(np.int64), min(head_bytes, batch.head.shape[1]))
     _read(
         stream, length, packets, batch.head, held, batch.head_l4.astype(np.int64),
-        batch.head_offsets, unpack_samples(batch.samples).offset_us.astype(np.int64),
-        batch.sample_offsets, batch.proto, batch.orig_h, batch.orig_p.astype(np.int64),
+        batch.head_offsets, samples.offset_us.astype(np.int64), samples.responder,
+        batch.sample_offsets, batch.proto,
     )  # fmt: skip
     return stream, length, packets
 
@@ -134,35 +135,32 @@ def _read(
     l4: Counts,
     offsets: Counts,
     time: Counts,
+    responder: NDArray[np.bool_],
     sample_offsets: Counts,
     proto: Bytes,
-    orig_h: Bytes,
-    orig_p: Counts,
 ) -> None:
     for row in range(len(stream)):
-        sent = np.full((HEAD_PACKETS, 2), -1, np.int64)
-        times = time[sample_offsets[row] : sample_offsets[row + 1]]
-        last = np.int64(0)
-        for j in range(min(offsets[row + 1] - offsets[row], HEAD_PACKETS)):
-            k = offsets[row] + j
+        begins = np.zeros(HEAD_PACKETS, np.int64)
+        heads, first = offsets[row + 1] - offsets[row], sample_offsets[row]
+        # samples that an earlier record had are those of the first heads
+        missing, last = max(0, heads - (sample_offsets[row + 1] - first)), np.int64(0)
+        for j in range(missing, min(heads, HEAD_PACKETS)):
+            k, sample = offsets[row] + j, first + j - missing
             if held[k] < _LEAST_HEAD or not 0 < l4[k] < held[k]:
                 continue
             six = head[k, 0] >> 4 == 6
             if six and held[k] < _V6_HEADER:
                 continue
             total = _short(head[k], 4) + _V6_HEADER if six else _short(head[k], 2)
-            side = _sender(head[k], held[k], l4[k], six, proto[row], orig_h[row], orig_p[row])
+            side = np.int64(responder[sample])
             begin = _payload_begin(head[k], held[k], l4[k], proto[row])
             size, sign = (total - begin) * (total > begin), 1 - 2 * side
-            now = times[j] if j < len(times) else last
             packets[row, j, 0], packets[row, j, 1] = sign * total, sign * size
-            packets[row, j, 2] = np.log1p(max(0, now - last))
-            last = now
-            if proto[row] == _TCP and l4[k] + 8 <= held[k] and size:
-                sequence = _short(head[k], l4[k] + 4) << 16 | _short(head[k], l4[k] + 6)
-                if _is_known(sent, side, sequence):
-                    continue
-                sent[j] = side, sequence
+            packets[row, j, 2] = np.log1p(max(0, time[sample] - last))
+            last = time[sample]
+            begins[j] = begin if size and proto[row] == _TCP else 0
+            if begins[j] and _is_repeated(packets[row], head, held, offsets[row], begins, j):
+                continue
             room = min(held[k], total, begin + STREAM - length[row, side])
             for at in range(begin, room):
                 stream[row, side, length[row, side]] = head[k, at]
@@ -175,19 +173,6 @@ def _short(head: Bytes, at: int) -> np.int64:
 
 
 @njit
-def _sender(
-    head: Bytes, held: int, l4: int, six: bool, proto: int, orig_h: Bytes, orig_p: int
-) -> int:
-    """Return 0 if the originator sent it, by address and port; else 1."""
-    start, width = (8, 16) if six else (12, 4)
-    for i in range(width):
-        if head[start + i] != orig_h[16 - width + i]:
-            return 1
-    has_ports = proto in (_TCP, _UDP) and l4 + 1 < held
-    return 1 if has_ports and _short(head, l4) != orig_p else 0
-
-
-@njit
 def _payload_begin(head: Bytes, held: int, l4: int, proto: int) -> np.int64:
     if proto == _UDP:
         return np.int64(l4 + 8)
@@ -197,10 +182,16 @@ def _payload_begin(head: Bytes, held: int, l4: int, proto: int) -> np.int64:
 
 
 @njit
-def _is_known(sent: Counts, side: int, sequence: np.int64) -> bool:
-    for i in range(len(sent)):  # noqa: SIM110 - numba has no generators
-        if sent[i, 0] == side and sent[i, 1] == sequence:
-            return True
+def _is_repeated(
+    packets: Floats, head: Bytes, held: Counts, first: int, begins: Counts, j: int
+) -> bool:
+    """Tell whether an earlier packet of the side has the same payload, as far as it is held."""
+    for i in range(j):
+        if begins[i] and packets[i, 1] == packets[j, 1]:
+            said = head[first + i, begins[i] : held[first + i]]
+            again = head[first + j, begins[j] : held[first + j]]
+            if len(said) == len(again) and (said == again).all():
+                return True
     return False
 
 

@@ -33,13 +33,9 @@ def udp_of_six(data: bytes) -> Head:
     return Head(header + struct.pack("!HHHH", 4000, 53, 8 + len(data), 0) + data, 40)
 
 
-def batch(*heads: Head, proto: int = 6, six: bool = False) -> FlowBatch:
-    times = packets(np.arange(len(heads)) / 1000, 100)
-    made = batch_of([times], [heads], proto, width=146)
-    orig = bytes(15) + b"\1" if six else bytes(10) + b"\xff\xff" + ORIG
-    return replace(
-        made, orig_h=np.frombuffer(orig, np.uint8)[None], orig_p=np.array([4000], np.uint16)
-    )
+def batch(*heads: Head, proto: int = 6) -> FlowBatch:
+    back = [head.data[12:16] == RESP for head in heads]
+    return batch_of([packets(np.arange(len(heads)) / 1000, 100, back)], [heads], proto, width=146)
 
 
 EXCHANGE = (
@@ -106,7 +102,7 @@ def test_all_4_grams_of_a_record() -> None:
 
 
 def test_ipv6_and_udp() -> None:
-    made = batch(udp_of_six(b"query"), proto=17, six=True)
+    made = batch(udp_of_six(b"query"), proto=17)
     stream, length, taken = streams(made, 146)
     assert length.tolist() == [[5, 0]]
     assert stream[0, 0, :5].tobytes() == b"query"
@@ -120,6 +116,15 @@ def test_wider_heads_are_cut_to_what_the_model_knows() -> None:
     narrow = replace(wide, head=wide.head[:, :80].copy(), head_len=np.minimum(wide.head_len, 80))
     spec = PayloadSpec(bytes=80)
     np.testing.assert_array_equal(payload(wide, spec), payload(narrow, spec))
+
+
+def test_heads_whose_samples_an_earlier_record_had_are_passed_over() -> None:
+    made = batch(*EXCHANGE)
+    late = replace(made, samples=made.samples[3:], sample_offsets=np.array([0, 2]))
+    stream, length, taken = streams(late, 146)
+    assert length.tolist() == [[len(GET), len(REPLY)]]
+    assert stream[0, 1, : len(REPLY)].tobytes() == REPLY
+    assert taken[0, :, 0].tolist() == [0, 0, 0, 55, -1500, 0, 0, 0]
 
 
 def test_streams_end_somewhere() -> None:
