@@ -50,7 +50,20 @@ export {
 		ended: bool &default=F;
 	};
 
+	## What a connection's first packet leaves until a second one comes; most get none.
+	type FirstPacket: record {
+		## When it came.
+		ts: time;
+		## The connection's counters after it.
+		orig_pkts: count;
+		bytes: count;
+		size: count;
+		## Its first bytes.
+		head: string;
+	};
+
 	redef record connection += {
+		mtc_first: FirstPacket &optional;
 		mtc: State &optional;
 	};
 
@@ -91,6 +104,9 @@ const sampled_protocols: set[count] = { 1, 6, 17, 58 };
 # The IP and TCP headers of a packet have at least this length.
 const least_headers = 40;
 
+# And at most this length, without extension headers.
+const most_headers = 100;
+
 # The options of a TCP header have at most this length.
 const most_options = 40;
 
@@ -111,22 +127,41 @@ function is_drawn(c: connection): bool
 	return fnv1a32(c$uid + "/rate") < sampling_rate * 4294967296.0;
 	}
 
-function begin(c: connection)
+function is_sampled(c: connection): bool
 	{
 	if ( is_ignored(c$id) || sampling_rate < 1.0 && ! is_drawn(c) || ! hook sample_policy(c) )
-		return;
+		return F;
 
-	if ( connections >= max_connections )
-		{
-		++unsampled_connections;
+	if ( connections < max_connections )
+		return T;
+
+	++unsampled_connections;
+	return F;
+	}
+
+# Begins to sample a connection, with its first packet.
+function begin(c: connection)
+	{
+	local p = c$mtc_first;
+	delete c$mtc_first;
+
+	if ( ! is_sampled(c) )
 		return;
-		}
 
 	++connections;
-	local now = get_current_packet_ts();
-	c$mtc = State($orig_h=c$id$orig_h, $orig_p=c$id$orig_p, $first=now, $start=now,
-	    $end=blocks ? now + block_interval : now + 36500days, $samples=vector(),
-	    $room=max_samples, $head=vector());
+	local start = p$ts;
+	local length = p$bytes < 0xffff ? p$bytes : 0xffff;
+	local payload = p$size < length && ( c$id$proto == 6 || c$id$proto == 17 ) ? p$size : 0;
+	local st = State($orig_h=c$id$orig_h, $orig_p=c$id$orig_p, $orig_pkts=p$orig_pkts,
+	    $resp_pkts=1 - p$orig_pkts, $bytes=p$bytes, $size=p$size, $first=start, $start=start,
+	    $end=blocks ? start + block_interval : start + 36500days, $room=max_samples,
+	    $samples=vector(( p$orig_pkts == 1 ? 0 : from_responder ) | length << 16 | payload),
+	    $head=head_bytes > 0 ? vector(p$head) : vector());
+
+	if ( c$id$proto == 6 && payload + least_headers <= length && length <= payload + most_headers )
+		st$headers = length - payload;
+
+	c$mtc = st;
 	}
 
 function inverted(samples: vector of count): vector of count
@@ -313,19 +348,21 @@ function tunnel_bytes(lengths: count): count
 function take_packet(c: connection, st: State, pkts: count): count
 	{
 	local now = get_current_packet_ts();
-	local bytes = c$orig$num_bytes_ip + c$resp$num_bytes_ip;
-	local size = c$orig$size + c$resp$size;
+	local orig = c$orig;
+	local resp = c$resp;
+	local bytes = orig$num_bytes_ip + resp$num_bytes_ip;
+	local size = orig$size + resp$size;
 	local length = bytes - st$bytes;
 	local payload = size > st$size ? size - st$size : 0;
 	local packed = 0;
 	st$bytes = bytes;
 	st$size = size;
 
-	if ( c$orig$num_pkts > st$orig_pkts )
-		st$orig_pkts = c$orig$num_pkts;
+	if ( orig$num_pkts > st$orig_pkts )
+		st$orig_pkts = orig$num_pkts;
 	else
 		{
-		st$resp_pkts = c$resp$num_pkts;
+		st$resp_pkts = resp$num_pkts;
 		packed = from_responder;
 		}
 
@@ -339,18 +376,54 @@ function take_packet(c: connection, st: State, pkts: count): count
 		next_block(c, st, pkts, now);
 
 	packed = packed | length << 16 | payload;
-	st$samples += packed | offset(st$start, now) << 33;
+
+	if ( now > st$start )
+		{
+		local microseconds = double_to_count(( now - st$start ) / 1usec);
+		st$samples += packed | ( microseconds < 0x7fffffff ? microseconds : 0x7fffffff ) << 33;
+		}
+	else
+		st$samples += packed;
+
 	return packed;
 	}
 
-# Takes one of the first packets, the `pkts`th.
-function first_packet(c: connection, st: State, pkts: count)
+# Whether the connection has enough packets for a final record now that it has `pkts`.
+function check_due(c: connection, st: State, pkts: count)
 	{
 	if ( ! st$due && ( pkts >= min_packets || pkts == head_packets ) )
 		{
 		st$due = T;
 		hook owed(c, T);
 		}
+	}
+
+function head_length(c: connection, packed: count): count
+	{
+	return c?$tunnel ? head_bytes + tunnel_bytes(packed) : head_bytes;
+	}
+
+# Takes the first packet. Of most connections it is the only one, so as little as possible is done.
+function first_packet(c: connection)
+	{
+	local bytes = c$orig$num_bytes_ip + c$resp$num_bytes_ip;
+	c$mtc_first = FirstPacket($ts=get_current_packet_ts(), $orig_pkts=c$orig$num_pkts,
+	    $bytes=bytes, $size=c$orig$size + c$resp$size,
+	    $head=head_bytes > 0 ? get_current_packet()$data[:head_length(c, bytes << 16)] : "");
+
+	if ( min_packets > 1 )
+		return;
+
+	begin(c);
+
+	if ( c?$mtc )
+		check_due(c, c$mtc, 1);
+	}
+
+# Takes one of the first packets after that, the `pkts`th.
+function early_packet(c: connection, st: State, pkts: count)
+	{
+	check_due(c, st, pkts);
 
 	if ( has_flipped(c$id, st) )
 		flip(c, st);
@@ -364,7 +437,7 @@ function first_packet(c: connection, st: State, pkts: count)
 		st$early_samples += packed | offset(st$first, get_current_packet_ts()) << 33;
 
 	if ( head_bytes > 0 )
-		st$head += get_current_packet()$data[:c?$tunnel ? head_bytes + tunnel_bytes(packed) : head_bytes];
+		st$head += get_current_packet()$data[:head_length(c, packed)];
 	}
 
 # Has Zeek say when the next packet comes, in either direction.
@@ -399,15 +472,20 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 
 		take_packet(c, c$mtc, head_packets);
 		}
+	else if ( threshold == 1 )
+		{
+		first_packet(c);
+		return;
+		}
 	else
 		{
-		if ( threshold == 1 )
+		if ( c?$mtc_first )
 			begin(c);
 
 		if ( ! c?$mtc )
 			return;
 
-		first_packet(c, c$mtc, threshold);
+		early_packet(c, c$mtc, threshold);
 
 		if ( threshold < head_packets )
 			return;
@@ -470,7 +548,9 @@ event ConnThreshold::duration_threshold_crossed(c: connection, threshold: interv
 
 event connection_flipped(c: connection)
 	{
-	if ( c?$mtc && has_flipped(c$id, c$mtc) )
+	if ( c?$mtc_first )
+		c$mtc_first$orig_pkts = 1 - c$mtc_first$orig_pkts;
+	else if ( c?$mtc && has_flipped(c$id, c$mtc) )
 		flip(c, c$mtc);
 	}
 
@@ -500,5 +580,6 @@ function finish(c: connection)
 
 event connection_state_remove(c: connection)
 	{
-	finish(c);
+	if ( c?$mtc )
+		finish(c);
 	}

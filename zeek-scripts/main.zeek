@@ -91,7 +91,8 @@ export {
 		tokens: string &default="";
 	};
 
-	## Decides whether a connection is sampled; called with its first packet. Break to leave it out.
+	## Decides whether a connection is sampled; called with its second packet (with *min_packets* of
+	## 1, its first). Break to leave it out.
 	##
 	## c: The connection, of which nothing but addresses and ports is known yet.
 	global sample_policy: hook(c: connection);

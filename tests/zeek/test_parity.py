@@ -104,8 +104,8 @@ def test_over_the_wire(transport: str, tmp_path: Path, monkeypatch: pytest.Monke
     path = write_pcap(tmp_path / "all.pcap", in_order(talks))
     batches: list[FlowBatch] = []
 
-    def recorded(samples: Sequence[Sample]) -> FlowBatch:
-        batches.append(to_flow_batch(samples))
+    def recorded(samples: Sequence[Sample], head_bytes: int) -> FlowBatch:
+        batches.append(to_flow_batch(samples, head_bytes))
         return batches[-1]
 
     monkeypatch.setattr(judging, "to_flow_batch", recorded)
