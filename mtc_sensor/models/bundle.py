@@ -265,7 +265,7 @@ def _forest(path: Path, config: BundleConfig, spec: FeatureSpec) -> nn.Module:
         return OnnxForest(data, spec.shape, len(config.labels))
     except ImportError as fault:
         raise BundleError(
-            f"{file}: {fault}: a model of scikit-learn needs pip install 'mtc-sensor[forest]'"
+            f"{file}: {fault}: a model of scikit-learn needs pip install onnx onnxruntime"
         ) from fault
     except ValueError as fault:
         raise BundleError(f"{file}: not a model of this product: {fault}") from fault

@@ -1,4 +1,4 @@
-"""Models of scikit-learn, served as ONNX through onnxruntime (the extra `forest`).
+"""Models of scikit-learn, served as ONNX through onnxruntime.
 
 An ONNX file is a program: only the operators that such models are made of are let in, without
 subgraphs, functions, or data in other files.
@@ -82,7 +82,7 @@ class OnnxForest(nn.Module):
 
 
 def _check(data: bytes) -> None:
-    import onnx  # noqa: PLC0415 - extra `forest`
+    import onnx  # noqa: PLC0415 - not every bundle needs it
 
     try:
         model = onnx.load_model_from_string(data)
@@ -101,7 +101,7 @@ def _check(data: bytes) -> None:
 
 
 def _session(data: bytes) -> Any:
-    import onnxruntime  # noqa: PLC0415 - extra `forest`
+    import onnxruntime  # noqa: PLC0415 - not every bundle needs it
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()

@@ -269,7 +269,7 @@ class TestModels:
     def test_list_show_verify(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run(["models", "list", "--json"]) == 0
         names = [row["name"] for row in json.loads(capsys.readouterr().out)]
-        assert names == ["byte-cnn", "flowpic"]
+        assert names == ["byte-cnn", "flowpic", "malware"]
         assert run(["models", "show", "byte-cnn"]) == 0
         assert "labels" in capsys.readouterr().out
         assert run(["models", "verify"]) == 0

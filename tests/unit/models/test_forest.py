@@ -110,5 +110,5 @@ def test_without_onnxruntime_the_remedy_is_named(
 ) -> None:
     path = make_forest(tmp_path / "a")
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    with pytest.raises(BundleError, match=r"pip install 'mtc-sensor\[forest\]'"):
+    with pytest.raises(BundleError, match=r"pip install onnx onnxruntime"):
         load_bundle(path)

@@ -1,19 +1,26 @@
 import pytest
 
-from mtc_sensor.models.bundle import CARD, TOLERANCE, find_bundles, load_bundle, verify
+from mtc_sensor.models.bundle import CARD, CONFIG, TOLERANCE, find_bundles, load_bundle, verify
 
-SHIPPED = find_bundles()
+LISTED = find_bundles()
+SHIPPED = LISTED | {
+    f"{name}/{path.parent.name}": path.parent
+    for name, folder in LISTED.items()
+    for path in folder.glob(f"*/{CONFIG}")
+}
+"""Members in the folders of fusions, too."""
 
 
 def test_what_ships() -> None:
-    assert {"byte-cnn", "flowpic"} <= SHIPPED.keys()
+    assert {"byte-cnn", "flowpic", "malware"} <= LISTED.keys()
+    assert {"malware/byte-forest", "malware/payload-forest"} <= SHIPPED.keys() - LISTED.keys()
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_it_loads_and_computes_what_was_measured(name: str) -> None:
     assert verify(SHIPPED[name]) <= TOLERANCE
     config = load_bundle(SHIPPED[name]).config
-    assert config.name == name
+    assert config.name == name.rpartition("/")[2]
     assert config.scores
 
 
@@ -25,5 +32,5 @@ def test_its_card_says_how_to_make_it_again(name: str) -> None:
 
 
 def test_they_are_small() -> None:
-    files = [file for path in SHIPPED.values() for file in path.iterdir()]
+    files = [file for path in SHIPPED.values() for file in path.iterdir() if file.is_file()]
     assert sum(file.stat().st_size for file in files) < 5_000_000
