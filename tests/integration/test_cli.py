@@ -273,4 +273,4 @@ class TestModels:
         assert run(["models", "show", "byte-cnn"]) == 0
         assert "labels" in capsys.readouterr().out
         assert run(["models", "verify"]) == 0
-        assert capsys.readouterr().out.count(": ok") == 2
+        assert capsys.readouterr().out.count(": ok") == 3

@@ -26,8 +26,9 @@ def judged(name: str, task: str, sets: set[str], data: Path, store: Path) -> tup
     return model, labelled.take(model.rows(labelled.flows))
 
 
-def test_the_byte_cnn_tells_malware_and_raises_few_alarms(data: Path, tmp_path: Path) -> None:
-    model, task = judged("byte-cnn", "malicious", {"malware", "benign"}, data, tmp_path)
+@pytest.mark.parametrize("name", ["byte-cnn", "malware"])
+def test_malware_is_told_and_few_alarms_are_raised(name: str, data: Path, tmp_path: Path) -> None:
+    model, task = judged(name, "malicious", {"malware", "benign"}, data, tmp_path)
     probabilities = model.predict(task.flows).astype(np.float64)
     malice = probabilities[:, model.policy.is_malicious].sum(axis=1)
     positive = task.label == 1

@@ -1,5 +1,6 @@
 import pytest
 
+from mtc_sensor.inference import load_models, settings_for
 from mtc_sensor.models.bundle import CARD, CONFIG, TOLERANCE, find_bundles, load_bundle, verify
 
 LISTED = find_bundles()
@@ -14,6 +15,11 @@ SHIPPED = LISTED | {
 def test_what_ships() -> None:
     assert {"byte-cnn", "flowpic", "malware"} <= LISTED.keys()
     assert {"malware/byte-forest", "malware/payload-forest"} <= SHIPPED.keys() - LISTED.keys()
+
+
+def test_a_sensor_keeps_as_much_of_packets_as_they_look_at() -> None:
+    assert settings_for(load_models(["byte-cnn", "flowpic"])).head_bytes == 80
+    assert settings_for(load_models(["malware"])).head_bytes == 146
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -10,7 +10,7 @@ from mtc_sensor.training.manifest import Source
 from mtc_sensor.training.sampler import Sampler
 
 from .corpus import recipe
-from .labelled import labelled
+from .labelled import flows, labelled
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -51,6 +51,15 @@ def test_without_balance_every_input_is_seen_once() -> None:
     forest = fit_forest(recipe(**settings(), balance=none), sampler(), (10, 1), 2)
     inputs, label, _ = sampler().everything()
     assert (forest(inputs).argmax(1) == label).all()
+
+
+def test_records_count_by_their_weights() -> None:
+    made = labelled([0, 1, 0, 1], [0] * 4, [Source("a", "x")], flows([[60], [60], [70], [70]]))
+    weights = np.array([9.0, 1.0, 1.0, 9.0])
+    weighed = Sampler(made, weights, SizesSpec(times=False), recipe(input={"kind": "sizes"}))
+    forest = fit_forest(recipe(**settings()), weighed, (10, 1), 2)
+    found = forest(weighed.everything()[0]).exp()
+    np.testing.assert_allclose(found[:, 1], [0.1, 0.1, 0.9, 0.9], atol=1e-5)
 
 
 def test_an_argument_that_is_refused() -> None:

@@ -117,3 +117,6 @@ def test_classes_weigh_the_same_and_groups_as_the_root_of_their_size() -> None:
     assert (plain == 1).all()
     path = sampling_weights(made, TASKS["malicious"], Balance(classes="none", groups="path"))
     assert np.isclose(path[5], path[4])
+    none = Balance(classes="none", groups="none", sets={"other": 0.3})
+    mixed = labelled([0, 0], [0, 1], [Source("a", "benign", set="other"), Source("b", "benign")])
+    assert sampling_weights(mixed, TASKS["malicious"], none).tolist() == [0.3, 1]

@@ -218,6 +218,24 @@ def test_a_fusion_says_what_each_member_says(trains: Trains, tmp_path: Path) -> 
         load_bundle(tmp_path / "both")
 
 
+def test_a_fusion_may_add_up_the_members_in_its_folder(trains: Trains, tmp_path: Path) -> None:
+    trains(recipe(name="bytes"), tmp_path / "sum" / "bytes")
+    payload = {**FOREST, "input": {"kind": "payload", "grams": 20, "least_groups": 1}}
+    trains(recipe(name="said", **payload), tmp_path / "sum" / "said")
+    fused = recipe(
+        name="sum", network={"name": "fusion"}, input=None, members=["bytes", "said"], equal=True,
+        notes="A note.",
+    )  # fmt: skip
+    trained = trains(fused, tmp_path / "sum")
+    assert trained.measure("auroc") > 0.9
+    bundle = load_bundle(tmp_path / "sum")
+    assert bundle.network.state_dict()["output.weight"].tolist() == [[0, 0, 0, 0], [0, 1, 0, 1]]
+    assert bundle.members[1].spec.shape == (93 + 20,)
+    assert bundle.members[1].neighbours is None  # its inputs are pieces of captures
+    assert bundle.config.policy.unknown_below > 0
+    assert "A note." in (tmp_path / "sum" / CARD).read_text()
+
+
 def test_a_study_is_a_bundle_for_each_combination(
     manifest: Manifest, store: Path, tmp_path: Path
 ) -> None:
