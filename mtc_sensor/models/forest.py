@@ -104,7 +104,8 @@ def _session(data: bytes) -> Any:
     import onnxruntime  # noqa: PLC0415 - not every bundle needs it
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    # with several, trees are summed in an order that depends on the batch
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     try:

@@ -43,7 +43,7 @@ class TestReplay:
         assert summary["bytes"] == SAMPLE.stat().st_size - 24 - 16 * PACKETS
         assert set(summary["records"]) == {"early", "block", "final"}  # type: ignore[call-overload]
         assert summary["errors"] == []
-        assert summary["notices"] == 1
+        assert summary["notices"] == 2
 
     def test_each_record_that_a_model_judges_has_a_verdict(
         self, summary: dict[str, object], tmp_path: Path
@@ -54,17 +54,19 @@ class TestReplay:
 
     def test_the_emulated_beacon_is_the_notice(self, tmp_path: Path) -> None:
         assert run(["replay", str(SAMPLE), "--out", str(tmp_path), "--json-logs"]) == 0
-        (notice,) = [json.loads(line) for line in lines(tmp_path / "notice.log")]
-        assert notice["note"] == "MTC::Malicious_Flow"
-        assert (notice["src"], notice["dst"]) == ("10.20.0.66", "203.0.113.77")
-        assert notice["suppress_for"] == 3600.0
+        notices = [json.loads(line) for line in lines(tmp_path / "notice.log")]
+        assert sorted(notice["msg"].split()[9] for notice in notices) == ["byte-cnn", "malware"]
+        for notice in notices:
+            assert notice["note"] == "MTC::Malicious_Flow"
+            assert (notice["src"], notice["dst"]) == ("10.20.0.66", "203.0.113.77")
+            assert notice["suppress_for"] == 3600.0
 
     def test_the_summary_shows_verdicts_notices_and_talkers(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert run(["replay", str(SAMPLE)]) == 0
         shown = capsys.readouterr().out
-        for expected in ("5,918 packets", "228 flows", "Verdicts", "Top talkers", "Notices: 1,"):
+        for expected in ("5,918 packets", "228 flows", "Verdicts", "Top talkers", "Notices: 2,"):
             assert expected in shown
 
     def test_suppression_can_be_turned_off(self, capsys: pytest.CaptureFixture[str]) -> None:

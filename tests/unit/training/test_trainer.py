@@ -46,11 +46,11 @@ class Trains:
     def __init__(self, manifest: Manifest, store: Path) -> None:
         self.manifest, self.store = manifest, store
 
-    def data(self, chosen: Recipe, beside: Path) -> Data:
-        return read_data(chosen, self.manifest, self.store, beside)
+    def data(self, chosen: Recipe, out: Path) -> Data:
+        return read_data(chosen, self.manifest, self.store, out)
 
     def __call__(self, chosen: Recipe, out: Path, **how: Any) -> Trained:
-        trained = train(chosen, self.data(chosen, out.parent), out, alone(), **how)
+        trained = train(chosen, self.data(chosen, out), out, alone(), **how)
         assert trained is not None
         return trained
 
@@ -232,7 +232,6 @@ def test_a_fusion_may_add_up_the_members_in_its_folder(trains: Trains, tmp_path:
     assert bundle.network.state_dict()["output.weight"].tolist() == [[0, 0, 0, 0], [0, 1, 0, 1]]
     assert bundle.members[1].spec.shape == (93 + 20,)
     assert bundle.members[1].neighbours is None  # its inputs are pieces of captures
-    assert bundle.config.policy.unknown_below > 0
     assert "A note." in (tmp_path / "sum" / CARD).read_text()
 
 
