@@ -36,7 +36,7 @@ from mtc_sensor.zeek_replay import meeting_point  # noqa: E402
 from tests.zeek.echo import judge, make_sensor  # noqa: E402
 
 SCRIPTS = ROOT / "zeek-scripts"
-FIRST_EIGHT = (f"{SCRIPTS}/main.zeek", "MTC::blocks=F", str(SCRIPTS))
+FIRST_EIGHT = (str(ROOT / "benchmarks" / "first_eight.zeek"),)
 FLOWMETER = (str(ROOT / "benchmarks" / "flowmeter_style.zeek"),)
 FILE_HEADER = np.array([0xA1B2C3D4, 4 << 16 | 2, 0, 0, 262144, 1], "<u4")
 HEADERS = [
