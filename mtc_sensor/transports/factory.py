@@ -13,9 +13,12 @@ from mtc_sensor.wire import topics
 def make_transport(config: TransportConfig, shards: Sequence[int], inbox: Inbox) -> Transport:
     """Return the transport of `config.kind`, which receives the samples of `shards`.
 
+    Without shards it hears where all exporters stand, and no samples.
+
     Raises ConfigError or TransportError, naming the key or the file, for what cannot be used.
     """
     wanted = [*map(topics.samples_of, shards), *map(topics.statuses_of, shards)]
+    wanted = wanted or [topics.ALL_STATUSES]
     if config.kind == "zeromq":
         return _zeromq(config.zeromq, wanted, inbox)
     if config.kind == "websocket":

@@ -8,6 +8,9 @@ from __future__ import annotations
 TO_EXPORTERS = "/zeek/mtc/exporters/"
 """Sensors to all exporters."""
 
+ALL_STATUSES = "/zeek/mtc/sensors/"
+"""What `statuses_of` says for any shard begins with this."""
+
 
 def samples_of(shard: int) -> str:
     """Return the topic from exporters to the sensor that has `shard`."""
