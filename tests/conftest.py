@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         (pytest.fail if required else pytest.skip)("no zeek on the PATH")
     if item.get_closest_marker("long") and os.environ.get("MTC_LONG") != "1":
         pytest.skip("takes minutes; runs with MTC_LONG=1")
+
+
+@pytest.fixture(autouse=True)
+def package_logger() -> Iterator[None]:
+    """Leave the package's logger as it was: commands configure it, and caplog hears its root."""
+    ours = logging.getLogger("mtc_sensor")
+    before = ours.level, ours.propagate, list(ours.handlers)
+    yield
+    ours.level, ours.propagate, ours.handlers[:] = before
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -134,6 +135,7 @@ def test_missing_bindings_name_the_other_transports(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "broker", raising=False)
     with pytest.raises(TransportError, match=r"zeek-config .*websocket .*zeromq"):
         load_bindings()
     script = tmp_path / "zeek-config"
