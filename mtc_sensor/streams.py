@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,6 +34,8 @@ BUDGET = 400
 """Samples that exporters may have on the way to one sensor, all together."""
 MAX_STREAMS = 100
 """Exporters at a time; the one that has been silent longest makes room."""
+MAX_NODES, OTHER = 100, "other"
+"""Nodes are told apart until there have been so many; the rest goes by this name."""
 REVOKE_S = 1.0
 GRANT_EVERY_S = 1.0
 """Grants are repeated: one may be lost, and they show that the sensor lives."""
@@ -46,10 +48,18 @@ SILENT_S = 300.0
 class Totals:
     """What became of all samples; `sampled` is the sum of the other four."""
 
-    judged: int
-    shed: int
-    lost: int
-    in_flight: int
+    judged: int = 0
+    shed: int = 0
+    lost: int = 0
+    in_flight: int = 0
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(
+            self.judged + other.judged,
+            self.shed + other.shed,
+            self.lost + other.lost,
+            self.in_flight + other.in_flight,
+        )
 
     @property
     def sampled(self) -> int:
@@ -99,7 +109,8 @@ class Streams:
         self.counts: Counter[str] = Counter()
         """Events that were not taken, by the reason's name."""
         self._peers: dict[StreamId, _Peer] = {}
-        self._gone = Counter[str]()
+        self._gone: dict[str, Totals] = {}
+        """What became of the samples of streams that are not followed any more, by node."""
         self._budget = BUDGET
         self._unanswered: dict[str, float] = {}
         """Exporters that were seen and have not answered: when to say hello (again)."""
@@ -108,10 +119,15 @@ class Streams:
     @property
     def totals(self) -> Totals:
         """What became of all samples since the start."""
-        total = Counter(self._gone)
-        for peer in self._peers.values():
-            total.update(_account(peer.stream))
-        return Totals(total["judged"], total["shed"], total["lost"], total["in_flight"])
+        return sum(self.by_node.values(), Totals())
+
+    @property
+    def by_node(self) -> dict[str, Totals]:
+        """What became of the samples of each node; they sum to `totals`."""
+        found = dict(self._gone)
+        for stream_id, peer in self._peers.items():
+            found[self._known_as(stream_id.node)] += _account(peer.stream)
+        return found
 
     @property
     def open(self) -> int:
@@ -247,6 +263,7 @@ class Streams:
         peer = self._peers.get(stream_id)
         if peer is None:
             self._make_room(stream_id)
+            self._gone.setdefault(self._known_as(event.node), Totals())
             peer = self._peers[stream_id] = _Peer(Stream(base, now), now)
         peer.stream.heard = now
         return peer
@@ -267,19 +284,17 @@ class Streams:
                 self._remove(stream_id)
 
     def _remove(self, stream_id: StreamId) -> None:
-        account = _account(self._peers.pop(stream_id).stream)
-        account["lost"] += account.pop("in_flight")
-        self._gone.update(account)
+        left = _account(self._peers.pop(stream_id).stream)
+        left = replace(left, lost=left.lost + left.in_flight, in_flight=0)
+        self._gone[self._known_as(stream_id.node)] += left
+
+    def _known_as(self, node: str) -> str:
+        return node if node in self._gone or len(self._gone) < MAX_NODES else OTHER
 
     @staticmethod
     def _is_open(peer: _Peer) -> bool:
         return not peer.stream.closed and not peer.stream.finished
 
 
-def _account(stream: Stream) -> dict[str, int]:
-    return {
-        "judged": stream.judged,
-        "shed": stream.shed,
-        "lost": stream.lost,
-        "in_flight": stream.in_flight,
-    }
+def _account(stream: Stream) -> Totals:
+    return Totals(stream.judged, stream.shed, stream.lost, stream.in_flight)

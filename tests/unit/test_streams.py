@@ -215,6 +215,32 @@ def test_no_more_streams_than_there_is_room_for() -> None:
     assert streams.totals == Totals(judged=0, shed=0, lost=1, in_flight=module.MAX_STREAMS)
 
 
+def test_nodes_are_accounted_for_one_by_one() -> None:
+    streams = Streams("s1", [0, 1])
+    for shard in (0, 1):
+        events = [sample(seq, node="w1", shard=shard) for seq in (1, 2)]
+        assert all(streams.sample(event, 0.1) for event in events)
+        judge(streams, events[:1])
+    streams.sample(sample(1, node="w2"), 0.1)
+    assert streams.by_node == {"w1": Totals(2, 0, 0, 2), "w2": Totals(0, 0, 0, 1)}
+    streams.status(status(1, 0, node="w2", run="r2"), 0.2)
+    streams.poll(0.2 + module.SILENT_S)
+    judge(streams, [sample(1, node="w2")])
+    streams.poll(0.3 + module.SILENT_S)
+    assert streams.by_node["w2"] == Totals(1, 0, 0, 0)
+
+
+def test_so_many_nodes_are_told_apart_and_no_more() -> None:
+    streams = Streams("s1", [0])
+    for i in range(2 * module.MAX_NODES):
+        streams.status(status(1, 1, node=f"n{i}"), float(i) / 10)
+    nodes = [f"n{i}" for i in range(module.MAX_NODES)]
+    assert list(streams.by_node) == [*nodes, module.OTHER]
+    assert streams.by_node["n0"] == Totals(0, 0, 1, 0)
+    assert streams.by_node[module.OTHER] == Totals(0, 0, 0, module.MAX_STREAMS)
+    assert sum(streams.by_node.values(), Totals()) == streams.totals
+
+
 def test_draining_grants_no_more() -> None:
     streams = one_exporter()
     streams.drain()
