@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtc_sensor.config import BrokerConfig, TransportConfig, WebSocketConfig, ZeroMQConfig
-from mtc_sensor.errors import OutputError, ZeekError
+from mtc_sensor.errors import ZeekError
 from mtc_sensor.inference import Model
 from mtc_sensor.judging import SampleJudge
+from mtc_sensor.outputs.logs import prepare_folder
 from mtc_sensor.sensor import Sensor
 from mtc_sensor.streams import Streams, Totals
 from mtc_sensor.transports.base import Inbox
@@ -118,18 +119,7 @@ def replay_zeek(
 
 def prepare(out: Path, force: bool) -> None:
     """Make the folder `out`. Raises OutputError if it has logs already, but with `force`."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise OutputError(
-            f"{out}: cannot be made: {fault.strerror}; choose another --out"
-        ) from fault
-    present = sorted(out.glob("*.log"))
-    if present and not force:
-        raise OutputError(
-            f"{present[0]}: already there; choose another --out, or --force to overwrite"
-        )
-    for path in present:  # of the last run, some may not be written again
+    for path in prepare_folder(out, ["*.log"], force):  # some may not be written again
         path.unlink()
 
 

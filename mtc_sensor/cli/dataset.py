@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from mtc_sensor.cli.capture import Stop
 from mtc_sensor.cli.labelled import default_store
+from mtc_sensor.cli.options import F, together, workers_option
 from mtc_sensor.cli.progress import CountProgress
 from mtc_sensor.errors import DataError
 
 if TYPE_CHECKING:
     from mtc_sensor.training.store import Built, Store
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _MIB = 1 << 20
 
@@ -28,37 +28,68 @@ def dataset() -> None:
     """Build, look at and collect labelled data sets."""
 
 
+@dataclass(frozen=True)
+class _Records:
+    """Where the records of a manifest's files are kept, and what they hold."""
+
+    folder: Path | None
+    min_packets: int
+    head_bytes: int
+    tokens: bool
+
+    def store(self, captures: str | None = None, part_bytes: int | None = None) -> Store:
+        from mtc_sensor.capture.flows import FlowSettings  # noqa: PLC0415 - these load numba
+        from mtc_sensor.training.store import PART_BYTES, Store  # noqa: PLC0415
+
+        return Store(
+            self.folder or default_store(),
+            FlowSettings(
+                min_packets=self.min_packets, head_bytes=self.head_bytes, tokens=self.tokens
+            ),
+            captures=captures,
+            part_bytes=part_bytes or PART_BYTES,
+        )
+
+
+_STORE_OPTIONS = together(
+    click.argument("manifest", type=click.Path(path_type=Path)),
+    click.option(
+        "--store",
+        "--out",
+        "folder",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder for records that were read once [default: in ~/.cache].",
+    ),
+    click.option(
+        "--min-packets",
+        type=click.IntRange(1),
+        default=4,
+        show_default=True,
+        help="Leave out smaller connections.",
+    ),
+    click.option(
+        "--head-bytes",
+        type=click.IntRange(0, 65535),
+        default=80,
+        show_default=True,
+        help="Bytes kept of each of a connection's first packets.",
+    ),
+    click.option("--tokens", is_flag=True, help="Keep token documents (TLS hellos in words)."),
+    workers_option,
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+)
+
+
 def _store_options(function: F) -> F:
-    """Add the manifest, and how its files become records."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
-        click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True),
-        click.option("--tokens", is_flag=True, help="Keep token documents (TLS hellos in words)."),
-        click.option(
-            "--head-bytes",
-            type=click.IntRange(0, 65535),
-            default=80,
-            show_default=True,
-            help="Bytes kept of each of a connection's first packets.",
-        ),
-        click.option(
-            "--min-packets",
-            type=click.IntRange(1),
-            default=4,
-            show_default=True,
-            help="Leave out smaller connections.",
-        ),
-        click.option(
-            "--store",
-            "--out",
-            "folder",
-            type=click.Path(path_type=Path, file_okay=False),
-            help="Folder for records that were read once [default: in ~/.cache].",
-        ),
-        click.argument("manifest", type=click.Path(path_type=Path)),
-    ):
-        function = option(function)
-    return function
+    """Add the manifest, and how its files become records: the argument `records`."""
+
+    @functools.wraps(function)
+    def command(
+        folder: Path | None, min_packets: int, head_bytes: int, tokens: bool, **others: Any
+    ) -> Any:
+        return function(records=_Records(folder, min_packets, head_bytes, tokens), **others)
+
+    return cast(F, _STORE_OPTIONS(command))
 
 
 @dataset.command()
@@ -79,10 +110,7 @@ def _store_options(function: F) -> F:
 )
 def build(
     manifest: Path,
-    folder: Path | None,
-    min_packets: int,
-    head_bytes: int,
-    tokens: bool,
+    records: _Records,
     workers: int,
     as_json: bool,
     zeek: bool,
@@ -102,7 +130,7 @@ def build(
     if zeek and label_apps:
         raise click.UsageError("--zeek and --label-apps do not go together")
     captures = "zeek" if zeek else "apps" if label_apps else None
-    store = _store(folder, min_packets, head_bytes, tokens, captures, split_size * _MIB)
+    store = records.store(captures, split_size * _MIB)
     with CountProgress() as progress:
         built = store.build(read_manifest(manifest), None, workers, progress)
     click.echo(json.dumps(built.as_json()) if as_json else _built(built, store))
@@ -123,10 +151,7 @@ def build(
 )
 def show(
     manifest: Path,
-    folder: Path | None,
-    min_packets: int,
-    head_bytes: int,
-    tokens: bool,
+    records: _Records,
     workers: int,
     as_json: bool,
     task_name: str,
@@ -140,7 +165,7 @@ def show(
     from mtc_sensor.training.survey import survey  # noqa: PLC0415
     from mtc_sensor.training.tasks import load, task_named  # noqa: PLC0415
 
-    read, store = read_manifest(manifest), _store(folder, min_packets, head_bytes, tokens)
+    read, store = read_manifest(manifest), records.store()
     with CountProgress() as progress:
         task = task_named(task_name, read, store, workers, progress)
         labelled = load(task, read, store, workers, progress)
@@ -203,23 +228,6 @@ def collect(
     source = Source(path.name, label, set_, family, "", f"{began:%Y-%m-%d}", split)
     click.echo(f"{path}: {count:,} packets; {add_line(out, source)} has a line for it")
     return 0
-
-
-def _store(
-    folder: Path | None,
-    min_packets: int,
-    head_bytes: int,
-    tokens: bool,
-    captures: str | None = None,
-    part_bytes: int | None = None,
-) -> Store:
-    from mtc_sensor.capture.flows import FlowSettings  # noqa: PLC0415 - these load numba
-    from mtc_sensor.training.store import PART_BYTES, Store  # noqa: PLC0415
-
-    settings = FlowSettings(min_packets=min_packets, head_bytes=head_bytes, tokens=tokens)
-    return Store(
-        folder or default_store(), settings, captures=captures, part_bytes=part_bytes or PART_BYTES
-    )
 
 
 def _built(built: Built, store: Store) -> str:

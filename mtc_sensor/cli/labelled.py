@@ -3,50 +3,33 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mtc_sensor.cli.options import F, data_option, store_option, together, workers_option
+from mtc_sensor.cli.progress import CountProgress
 
 if TYPE_CHECKING:
     from mtc_sensor.inference import Model
     from mtc_sensor.training.tasks import Labelled, Task
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 
 def labelled_options(required: bool) -> Callable[[F], F]:
-    """Add the options that say which labelled records; `required` is whether --data has to be."""
-
-    def add(function: F) -> F:
-        for option in (
-            click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True),
-            click.option(
-                "--store",
-                type=click.Path(path_type=Path, file_okay=False),
-                help="Folder for records that were read once [default: in ~/.cache].",
-            ),
-            click.option(
-                "--task",
-                "task_name",
-                metavar="NAME",
-                help="What the labels are [default: what the bundle was trained for].",
-            ),
-            click.option(
-                "--data",
-                type=click.Path(path_type=Path),
-                required=required,
-                help="A manifest (CSV with at least path and label), or the folder that has it.",
-            ),
-        ):
-            function = option(function)
-        return function
-
-    return add
+    """Return the options that say which labelled records; `required`: whether --data has to be."""
+    return together(
+        data_option(required),
+        click.option(
+            "--task",
+            "task_name",
+            metavar="NAME",
+            help="What the labels are [default: what the bundle was trained for].",
+        ),
+        store_option,
+        workers_option,
+    )
 
 
 def read_labelled(
@@ -68,21 +51,8 @@ def read_labelled(
     fewest = min(FlowSettings().min_packets, model.bundle.config.judges.min_packets)
     settings = settings_for([model], FlowSettings(min_packets=fewest))
     kept = Store(store or default_store(), settings)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-        transient=True,
-    )
-    with bar:
-        shown = bar.add_task("reading", total=None)
-        labelled = load(
-            task, manifest, kept, workers,
-            lambda done, total, name: bar.update(shown, completed=done, total=total),
-        )  # fmt: skip
+    with CountProgress() as progress:
+        labelled = load(task, manifest, kept, workers, progress)
     return task, labelled.take(model.rows(labelled.flows))
 
 

@@ -1,4 +1,4 @@
-"""A progress bar over capture files: on a terminal only, silent in a pipe."""
+"""Progress bars: on a terminal only, silent in a pipe."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
@@ -21,36 +23,45 @@ from rich.progress import (
 
 from mtc_sensor.errors import MtcError
 
+B = TypeVar("B", bound="Bar")
 
-class FileProgress:
+
+class Bar:
+    """A context manager that shows how far something is; `columns` stand before the time left."""
+
+    def __init__(
+        self, *columns: ProgressColumn, hidden: bool = False, transient: bool = True
+    ) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            *columns,
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=hidden or not sys.stderr.isatty(),
+            transient=transient,
+        )
+
+    def __enter__(self: B) -> B:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+class FileProgress(Bar):
     """Bytes of all files together, packets per second, time left; a context manager."""
 
     def __init__(self, paths: list[Path]) -> None:
         sizes = [path.stat().st_size if path.is_file() else 0 for path in paths]
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            DownloadColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-            transient=True,
-        )
+        super().__init__(TaskProgressColumn(), DownloadColumn(), TextColumn("{task.fields[rate]}"))
         self._task = self._bar.add_task("", total=sum(sizes) or None, rate="")
         self._before = [0]
         for size in sizes:
             self._before.append(self._before[-1] + size)
         self._packets_before, self._current = 0, (0, 0)
         self._paths = paths
-
-    def __enter__(self) -> FileProgress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
 
     def update(self, file: int, bytes_read: int, packets: int) -> None:
         """Say how far reading the file number `file` has come."""
@@ -71,27 +82,12 @@ class FileProgress:
         return functools.partial(self.update, file)
 
 
-class CountProgress:
+class CountProgress(Bar):
     """How many of some files are done; a context manager, to be called after each."""
 
     def __init__(self) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-            transient=True,
-        )
+        super().__init__(MofNCompleteColumn())
         self._task = self._bar.add_task("reading", total=None)
-
-    def __enter__(self) -> CountProgress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
 
     def __call__(self, done: int, total: int, name: str) -> None:
         """Say that `done` of `total` files are done, the last of which was `name`."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn
+
+from mtc_sensor.cli.options import data_option, device_option, store_option, workers_option
+from mtc_sensor.cli.progress import Bar
 
 if TYPE_CHECKING:
     from mtc_sensor.training.ranks import Ranks
@@ -17,30 +18,19 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="A manifest (CSV with at least path and label), or the folder that has it.",
-)
+@data_option(required=True)
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True,
     help="Folder of the bundle, or of several for a study.",
 )  # fmt: skip
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for records that were read once [default: in ~/.cache].",
-)
+@store_option
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option(
     "--tune", type=click.IntRange(1, 10_000), metavar="N",
     help="Try N settings from the recipe's space first, and train with the best.",
 )  # fmt: skip
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
-)
-@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True)
+@device_option
+@workers_option
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def train(
     recipe: Path,
@@ -75,26 +65,12 @@ def train(
         click.echo(json.dumps(trained.as_json()) if as_json else trained.as_text())
 
 
-class _Bars:
+class _Bars(Bar):
     """Progress over files, then over epochs: on a terminal only, and of the first process."""
 
     def __init__(self, group: Ranks) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty() or not group.leads,
-        )
+        super().__init__(MofNCompleteColumn(), hidden=not group.leads, transient=False)
         self._tasks = {name: self._bar.add_task(name, total=None) for name in ("reading", "epochs")}
-
-    def __enter__(self) -> _Bars:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
 
     def read(self, done: int, total: int, name: str) -> None:
         """Say how many files are read."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import io
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtc_sensor.errors import MtcError, OutputError
 from mtc_sensor.features.spec import FlowPicSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PIXELS = (1100, 700)
 """Width and height of a picture."""
@@ -41,8 +45,13 @@ def draw_flowpic(image: NDArray[np.uint16], spec: FlowPicSpec, path: Path, title
         from mtc_sensor.features._figure import flowpic_figure  # noqa: PLC0415 (needs an extra)
     except ImportError as fault:
         raise MtcError("pictures need matplotlib: pip install 'mtc-sensor[plot]'") from fault
+    write_png(flowpic_figure(image, spec, title, PIXELS), path)
+
+
+def write_png(figure: Figure, path: Path) -> None:
+    """Write a figure; a file that exists is replaced only by a complete one. Raises OutputError."""
     png = io.BytesIO()
-    flowpic_figure(image, spec, title, PIXELS).savefig(png, format="png")
+    figure.savefig(png, format="png")
     part = path.with_name(f".{path.name}.part")
     try:
         part.write_bytes(png.getbuffer())

@@ -216,7 +216,10 @@ def _neighbours(
             f"{file}: does not hold {width} features of each of 1 to {MAX_NEIGHBOURS} inputs: "
             "calibrate the bundle again"
         )
-    return Neighbours(features, config.novelty.k)
+    try:
+        return Neighbours.of(network, features, config.novelty.k, config.novelty.score)
+    except ValueError as fault:
+        raise BundleError(f"{path / CONFIG}: novelty.score: {fault}") from fault
 
 
 def _inside(path: Path, name: str) -> Path:

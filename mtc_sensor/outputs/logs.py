@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class VerdictLogs:
         self._notice: ZeekLog | None = None
         self._ecs: EcsLog | None = None
         if folder is not None:
-            _prepare(folder, force)
+            prepare_folder(folder, NAMES, force)
             with ExitStack() as stack:  # a log that cannot be opened closes those before it
                 self._mtc = stack.enter_context(ZeekLog(folder / NAMES[0], MTC_LOG, json=json))
                 self._notice = stack.enter_context(
@@ -64,15 +65,20 @@ class VerdictLogs:
         self._stack.close()
 
 
-def _prepare(folder: Path, force: bool) -> None:
+def prepare_folder(folder: Path, names: Sequence[str], force: bool) -> list[Path]:
+    """Make a folder for logs; return those of `names`, or of such patterns, that are there already.
+
+    Raises OutputError if it cannot be made, or if any are there, but with `force`.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
             f"{folder}: cannot be made: {error.strerror}; choose another --out"
         ) from error
-    present = [name for name in NAMES if (folder / name).exists()]
+    present = [path for name in names for path in sorted(folder.glob(name))]
     if present and not force:
         raise OutputError(
-            f"{folder / present[0]}: already there; choose another --out, or --force to overwrite"
+            f"{present[0]}: already there; choose another --out, or --force to overwrite"
         )
+    return present

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from mtc_sensor.capture.records import CaptureFile
-from mtc_sensor.errors import CaptureError, MtcError, OutputError
+from mtc_sensor.errors import CaptureError, MtcError
 from mtc_sensor.evidence import Evidence, explain, in_words
+from mtc_sensor.features.draw import write_png
 from mtc_sensor.features.spec import FeatureSpec, FlowPicSpec, FusionSpec, PacketBytesSpec
 from mtc_sensor.flow import FlowBatch, Kind, address_text
 from mtc_sensor.inference import Model, settings_for
@@ -131,9 +132,4 @@ def draw_evidence(explained: Explained, path: Path) -> None:
     figure = evidence_figure(
         explained.evidence, explained.spec, explained.record, explained.title, explained.label
     )
-    try:
-        figure.savefig(path, format="png")
-    except OSError as fault:
-        raise OutputError(
-            f"{path}: cannot be written: {fault.strerror}: choose a folder that you may write to"
-        ) from fault
+    write_png(figure, path)

@@ -20,7 +20,7 @@ from mtc_sensor.inference import Model
 from mtc_sensor.models.bundle import CONFIG, NEIGHBOURS, Bundle, load_bundle
 from mtc_sensor.models.forest import OnnxForest
 from mtc_sensor.models.novelty import MAX_NEIGHBOURS, Neighbours, calibrated
-from mtc_sensor.models.schema import Budget, BundleConfig, Novelty
+from mtc_sensor.models.schema import Budget, BundleConfig, Novelty, NoveltyScore
 from mtc_sensor.models.weights import sha256_of
 from mtc_sensor.training.calibration import Fit, Samples, fit_calibration
 from mtc_sensor.training.tasks import Labelled, Task
@@ -46,7 +46,11 @@ class Trust:
 
 
 def calibrate(
-    path: Path, train: FlowBatch | None, val: Labelled, budget: AlertBudget | None
+    path: Path,
+    train: FlowBatch | None,
+    val: Labelled,
+    budget: AlertBudget | None,
+    score: NoveltyScore | None = None,
 ) -> Trust:
     """Fit the trust of the bundle in the folder `path`, and write it there.
 
@@ -60,6 +64,8 @@ def calibrate(
         Records of other captures; labels are positions in the bundle's labels.
     budget
         What false alarms are allowed; None keeps the threshold, and with it what it means.
+    score
+        How novelty is measured by the neighbours; None for as the bundle does, or by distance.
 
     Raises
     ------
@@ -70,7 +76,8 @@ def calibrate(
     """
     bundle = load_bundle(path)
     if train is not None and not _shows_bytes(bundle):
-        bundle = _with_neighbours(bundle, train)
+        known = bundle.config.novelty
+        bundle = _with_neighbours(bundle, train, score or (known.score if known else "distance"))
     model = _plain(bundle)
     rows = model.rows(val.flows)
     samples = _samples(model, val.take(rows))
@@ -144,7 +151,7 @@ def _calibrated(config: BundleConfig, samples: Samples) -> NDArray[np.float32]:
     return calibrated(samples.probabilities, novelty, config.calibration)
 
 
-def _with_neighbours(bundle: Bundle, train: FlowBatch) -> Bundle:
+def _with_neighbours(bundle: Bundle, train: FlowBatch, score: NoveltyScore) -> Bundle:
     """Choose training inputs at random, keep their features in a file, and name it."""
     model = _plain(bundle)
     features = model.features(train.take(model.rows(train)))
@@ -152,9 +159,10 @@ def _with_neighbours(bundle: Bundle, train: FlowBatch) -> Bundle:
     tensor = torch.from_numpy(features[np.sort(chosen)]).half()
     data = safetensors.torch.save({"features": tensor})
     (bundle.path / NEIGHBOURS).write_bytes(data)
-    novelty = Novelty(k=_NEIGHBOUR, neighbours_sha256=sha256_of(data))
+    novelty = Novelty(score=score, k=_NEIGHBOUR, neighbours_sha256=sha256_of(data))
     config = bundle.config.model_copy(update={"novelty": novelty})
-    return replace(bundle, config=config, neighbours=Neighbours(tensor, _NEIGHBOUR))
+    neighbours = Neighbours.of(bundle.network, tensor, _NEIGHBOUR, score)
+    return replace(bundle, config=config, neighbours=neighbours)
 
 
 def _shows_bytes(bundle: Bundle) -> bool:

@@ -125,6 +125,7 @@ class ZeroMQBus(Bus):
         super().__init__(exporters)
         self.xpub, self.xsub = f"ipc://{folder}/xpub", f"ipc://{folder}/xsub"
         self._context = zmq.Context()
+        self._context.linger = 0
         self._server_secret = curve
         self._ends = threading.Event()
         self._threads = [threading.Thread(target=self._proxy, daemon=True)]
@@ -139,7 +140,7 @@ class ZeroMQBus(Bus):
         self._ends.set()
         for thread in self._threads[1:]:
             thread.join()
-        self._context.destroy(linger=0)
+        self._context.term()  # each thread closes its own sockets: others must not touch them
         self._threads[0].join()
 
     def send_raw(self, *parts: bytes) -> None:
@@ -151,17 +152,20 @@ class ZeroMQBus(Bus):
             sock.send_multipart(parts)
 
     def _proxy(self) -> None:
-        xpub, xsub = self._context.socket(zmq.XPUB), self._context.socket(zmq.XSUB)
-        for sock, endpoint in ((xpub, self.xpub), (xsub, self.xsub)):
-            if self._server_secret:
-                sock.setsockopt(zmq.CURVE_SERVER, 1)
-                sock.setsockopt(zmq.CURVE_SECRETKEY, self._server_secret)
-            sock.bind(endpoint)
-        with suppress(zmq.ZMQError):
-            zmq.proxy(xpub, xsub)
+        with self._context.socket(zmq.XPUB) as xpub, self._context.socket(zmq.XSUB) as xsub:
+            for sock, endpoint in ((xpub, self.xpub), (xsub, self.xsub)):
+                if self._server_secret:
+                    sock.setsockopt(zmq.CURVE_SERVER, 1)
+                    sock.setsockopt(zmq.CURVE_SECRETKEY, self._server_secret)
+                sock.bind(endpoint)
+            with suppress(zmq.ContextTerminated):
+                zmq.proxy(xpub, xsub)
 
     def _serve(self, exporter: Exporter) -> None:
-        sub, pub = self._context.socket(zmq.SUB), self._context.socket(zmq.XPUB)
+        with self._context.socket(zmq.SUB) as sub, self._context.socket(zmq.XPUB) as pub:
+            self._converse(exporter, sub, pub)
+
+    def _converse(self, exporter: Exporter, sub: zmq.Socket[bytes], pub: zmq.Socket[bytes]) -> None:
         sub.connect(self.xpub)
         pub.connect(self.xsub)
         for topic in exporter.topics:
