@@ -135,6 +135,11 @@ class Transport(ABC):
         """Begin to connect, in the background, and to receive."""
         self._thread.start()
 
+    @property
+    @abstractmethod
+    def connected(self) -> bool:
+        """Whether the bus is there now, as far as is known; any thread may ask."""
+
     @abstractmethod
     def publish(self, topic: str, event: MtcEvent, generation: int) -> bool:
         """Send an event; return False, and count it, if it could not be handed over.

@@ -103,6 +103,11 @@ class Broker(Transport):
         self._connect_at: float | None = 0.0
         """When to try to connect; None while connected or connecting."""
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a peer."""
+        return self._peered.is_set()
+
     def publish(self, topic: str, event: MtcEvent, generation: int) -> bool:
         """Hand an event to Broker, if there is a peer."""
         if not self._peered.is_set() or generation != self.generation:

@@ -64,6 +64,11 @@ class WebSocket(Transport):
         self._lock = threading.Lock()
         self._connection: ClientConnection | None = None
 
+    @property
+    def connected(self) -> bool:
+        """Whether Zeek has acknowledged the subscriptions of this connection."""
+        return self._connection is not None
+
     def publish(self, topic: str, event: MtcEvent, generation: int) -> bool:
         """Send an event, if connected; Zeek's backpressure makes it wait."""
         text = websocket_api.encode(DataMessage(topic, events.encode(event).to_value()))

@@ -113,6 +113,11 @@ class ZeroMQ(Transport):
         self._wake.setblocking(False)
         self._woken.setblocking(False)
 
+    @property
+    def connected(self) -> bool:
+        """Whether the proxy passes subscriptions on to us, our own among them."""
+        return bool(self._heard)
+
     def publish(self, topic: str, event: MtcEvent, generation: int) -> bool:
         """Queue an event for the thread that has the sockets; wait while the queue is full."""
         payload = broker_bin.encode_event(events.encode(event))

@@ -114,6 +114,25 @@ def test_every_sample_is_judged_over_websocket() -> None:
         assert bus.subscriptions == [list(TOPICS)]
 
 
+def test_whether_the_bus_is_there(tmp_path: Path) -> None:
+    inbox = Inbox()
+    with ZeroMQBus([], tmp_path) as bus:
+        zeromq = ZeroMQ(inbox, TOPICS, bus.xpub, bus.xsub)
+        assert not zeromq.connected
+        zeromq.start()
+        wait_for(lambda: zeromq.connected)
+    wait_for(lambda: not zeromq.connected)
+    zeromq.close()
+    websocket = WebSocketBus([])
+    with websocket:
+        over_it = WebSocket(inbox, TOPICS, websocket.url)
+        assert not over_it.connected
+        over_it.start()
+        wait_for(lambda: over_it.connected)
+    wait_for(lambda: not over_it.connected)
+    over_it.close()
+
+
 def test_a_dropped_websocket_is_connected_again_and_nothing_is_lost() -> None:
     exporter = Exporter(samples(1500))
     with over_websocket([exporter], drop_after=500) as (sensor, bus):

@@ -66,6 +66,8 @@ class Scripted(Transport):
         super().__init__(inbox, ())
         self._received = received
 
+    connected = False
+
     def publish(self, topic: str, event: MtcEvent, generation: int) -> bool:
         raise NotImplementedError
 
