@@ -97,8 +97,9 @@ class Neighbours:
 
 
 def _energy(head: nn.Linear, features: Tensor) -> Tensor:
+    """(B,) energies; none is below 0, else two unlikely factors would make a likely product."""
     with torch.no_grad():
-        return torch.logsumexp(head(features), dim=1)
+        return torch.logsumexp(head(features), dim=1).clamp(min=0)
 
 
 def last_linear(network: nn.Module) -> nn.Linear:

@@ -42,8 +42,7 @@ def test_guided_novelty_is_low_only_for_what_is_sure_and_near() -> None:
     novelty = Neighbours(known, 2, head).novelty(asked)
     torch.testing.assert_close(novelty[:2], torch.exp(-guidance / usual))
     assert novelty[2] > 0.9, "as near as the known by its angle, but hardly any energy"
-    assert novelty[3] >= 1
-    assert novelty.max() <= 2
+    assert novelty[3] == 1, "no energy at all"
     torch.testing.assert_close(Neighbours(known, 2).novelty(asked[2:3]), torch.zeros(1))
 
 
@@ -85,7 +84,7 @@ def test_a_bundle_says_how_novelty_is_measured(tmp_path: Path) -> None:
     expected = Neighbours(features, 1, last_linear(bundle.network)).novelty(asked)
     torch.testing.assert_close(bundle.neighbours.novelty(asked), expected)
     change_config(path, novelty=how | {"score": "best"})
-    with pytest.raises(BundleError, match="novelty.score"):
+    with pytest.raises(BundleError, match=r"novelty\.score"):
         load_bundle(path)
 
 
