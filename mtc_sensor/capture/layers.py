@@ -16,7 +16,6 @@ Mask = NDArray[np.bool_]
 
 Table = TypeVar("Table")
 
-BE16 = np.dtype(">u2")
 BE32 = np.dtype(">u4")
 
 

@@ -167,17 +167,6 @@ def _surprise(probabilities: NDArray[np.float32], label: Labels) -> float:
     return float(-np.log(np.maximum(likely, _LEAST)).mean())
 
 
-def fit_temperature(logits: NDArray[np.float32], labels: Labels) -> float:
-    """Return the temperature in [0.25, 10] that makes the logits most likely.
-
-    Guo, Pleiss, Sun, Weinberger: "On Calibration of Modern Neural Networks", ICML 2017.
-    """
-    grid = np.geomspace(0.25, 10, 200)
-    scores, target = torch.from_numpy(logits), torch.from_numpy(labels)
-    losses = [float(functional.cross_entropy(scores / t, target)) for t in grid]
-    return round(float(grid[int(np.argmin(losses))]), 4)
-
-
 def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
     """Return (n, labels) probabilities."""
     return torch.softmax(torch.from_numpy(logits).double() / temperature, dim=1).numpy()

@@ -72,11 +72,6 @@ def auroc(scores: Floats, positive: Mask) -> float:
     return Ranking(scores, positive).auroc()
 
 
-def detection_at(scores: Floats, positive: Mask, rate: float) -> float:
-    """Return the share of positives detected at a false alarm rate of at most `rate`."""
-    return Ranking(scores, positive).detection(rate)
-
-
 def threshold_at(negatives: Floats, rate: float) -> float:
     """Return the lowest score such that at most `rate` of the negatives reach it."""
     allowed = int(np.floor(rate * len(negatives)))

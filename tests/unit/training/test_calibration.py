@@ -4,7 +4,7 @@ from numpy.typing import NDArray
 
 from mtc_sensor.models.novelty import calibrated
 from mtc_sensor.models.schema import Calibration
-from mtc_sensor.training.calibration import Samples, fit_calibration, fit_temperature, softmax
+from mtc_sensor.training.calibration import Samples, fit_calibration, softmax
 from mtc_sensor.training.metrics import calibration_error
 
 EACH = np.arange(3)
@@ -22,7 +22,6 @@ def drawn(
 
 def test_the_temperature_undoes_overconfidence() -> None:
     logits, labels = drawn(4000, 1, sharpen=3)
-    assert fit_temperature(logits, labels) == pytest.approx(3, rel=0.1)
     assert calibration_error(softmax(logits, 3.0), labels) < 0.03
     assert calibration_error(softmax(logits, 1.0), labels) > 0.1
 

@@ -13,7 +13,6 @@ from mtc_sensor.training.metrics import (
     calibration_error,
     calibration_floor,
     confusion,
-    detection_at,
     macro_f1,
     mean_f1,
     per_class,
@@ -42,8 +41,9 @@ def test_equal_scores_are_not_cut_apart() -> None:
 
 def test_detection_at_a_rate() -> None:
     scores = np.array([0.1, 0.2, 0.6, 0.5, 0.9])
-    assert detection_at(scores, POSITIVE, 0.0) == 0.5
-    assert detection_at(scores, POSITIVE, 0.34) == 1.0
+    ranking = Ranking(scores, POSITIVE)
+    assert ranking.detection(0.0) == 0.5
+    assert ranking.detection(0.34) == 1.0
 
 
 def test_macro_f1_is_over_the_classes_that_occur() -> None:
