@@ -41,26 +41,26 @@ from mtc_sensor.wire.values import (
 (
     _NONE,
     _BOOLEAN,
-    _COUNT,
+    COUNT,
     _INTEGER,
-    _REAL,
-    _STRING,
-    _ADDRESS,
+    REAL,
+    STRING,
+    ADDRESS,
     _SUBNET,
-    _PORT,
+    PORT,
     _TIMESTAMP,
     _TIMESPAN,
     _ENUM,
     _SET,
     _TABLE,
-    _VECTOR,
+    VECTOR,
 ) = range(15)
 
 _U64 = struct.Struct(">Q")
 _I64 = struct.Struct(">q")
 _F64 = struct.Struct(">d")
 _U16_U8 = struct.Struct(">HB")
-_COUNT_DTYPE = np.dtype([("tag", "u1"), ("value", ">u8")])
+COUNT_DTYPE = np.dtype([("tag", "u1"), ("value", ">u8")])
 _MAX_VARBYTE = 5
 _MAX_LENGTH = (1 << 32) - 1
 
@@ -134,7 +134,7 @@ class _Reader:
 def _read(reader: _Reader, depth: int) -> Value:
     begin = reader.pos
     tag = reader.data[begin] if begin < len(reader.data) else None
-    if tag is None or tag > _VECTOR:
+    if tag is None or tag > VECTOR:
         raise WireError(f"no known tag at {begin}, but {tag}")
     reader.pos = begin + 1
     try:
@@ -145,12 +145,12 @@ def _read(reader: _Reader, depth: int) -> Value:
 
 def _read_counts(reader: _Reader, size: int) -> NDArray[np.uint64] | None:
     """Read `size` elements at once if all of them are counts."""
-    data, last = reader.data, reader.pos + (size - 1) * _COUNT_DTYPE.itemsize
+    data, last = reader.data, reader.pos + (size - 1) * COUNT_DTYPE.itemsize
     # The last element's tag sends nearly all other vectors away before numpy is asked.
-    if not size or last + _COUNT_DTYPE.itemsize > len(data) or data[last] != _COUNT:
+    if not size or last + COUNT_DTYPE.itemsize > len(data) or data[last] != COUNT:
         return None
-    elements = np.frombuffer(data, _COUNT_DTYPE, size, reader.pos)
-    if not (elements["tag"] == _COUNT).all():
+    elements = np.frombuffer(data, COUNT_DTYPE, size, reader.pos)
+    if not (elements["tag"] == COUNT).all():
         return None
     reader.pos += elements.nbytes
     return elements["value"].astype(np.uint64)
@@ -243,14 +243,14 @@ def _write_table(out: bytearray, table: Table, depth: int) -> None:
 
 def _write_counts(out: bytearray, counts: NDArray[np.uint64], depth: int) -> None:
     check_depth(depth)
-    _write_head(out, _VECTOR, len(check_counts(counts)))
-    elements = np.empty(len(counts), _COUNT_DTYPE)
-    elements["tag"], elements["value"] = _COUNT, counts
+    _write_head(out, VECTOR, len(check_counts(counts)))
+    elements = np.empty(len(counts), COUNT_DTYPE)
+    elements["tag"], elements["value"] = COUNT, counts
     out += elements.tobytes()
 
 
 def _write_address(out: bytearray, address: Address, _: int) -> None:
-    out.append(_ADDRESS)
+    out.append(ADDRESS)
     out += map_address(address)
 
 
@@ -266,17 +266,17 @@ def _write_number(tag: int, layout: struct.Struct, out: bytearray, number: float
 
 
 def _write_port(out: bytearray, port: Port, _: int) -> None:
-    out.append(_PORT)
+    out.append(PORT)
     out += _U16_U8.pack(port.number, port.proto)
 
 
 _WRITERS: dict[type, Callable[[bytearray, Any, int], None]] = {
     type(None): lambda out, value, _: out.append(_NONE),
     bool: lambda out, value, _: out.extend((_BOOLEAN, value)),
-    int: lambda out, value, _: _write_number(_COUNT, _U64, out, check_count(value)),
+    int: lambda out, value, _: _write_number(COUNT, _U64, out, check_count(value)),
     Integer: lambda out, value, _: _write_number(_INTEGER, _I64, out, value.value),
-    float: lambda out, value, _: _write_number(_REAL, _F64, out, value),
-    bytes: lambda out, value, _: _write_text(_STRING, out, value),
+    float: lambda out, value, _: _write_number(REAL, _F64, out, value),
+    bytes: lambda out, value, _: _write_text(STRING, out, value),
     IPv4Address: _write_address,
     IPv6Address: _write_address,
     IPv4Network: _write_subnet,
@@ -287,6 +287,6 @@ _WRITERS: dict[type, Callable[[bytearray, Any, int], None]] = {
     EnumValue: lambda out, value, _: _write_text(_ENUM, out, value.name.encode()),
     Set: lambda out, value, depth: _write_items(_SET, out, value.items, depth),
     Table: _write_table,
-    tuple: lambda out, value, depth: _write_items(_VECTOR, out, value, depth),
+    tuple: lambda out, value, depth: _write_items(VECTOR, out, value, depth),
     np.ndarray: _write_counts,
 }

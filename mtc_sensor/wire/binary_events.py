@@ -1,0 +1,214 @@
+"""MTC events from and to Broker's binary format, with short cuts for the two that are many.
+
+`broker_bin` and `events` say what is valid. A `Sample` of the shape that Zeek sends, and every
+`Verdict`, skip the tree of values in between; what looks unusual goes the long way, and is refused
+there if it is wrong.
+"""
+
+from __future__ import annotations
+
+import struct
+from binascii import a2b_base64
+from dataclasses import fields
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
+from typing import cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtc_sensor.errors import WireError
+from mtc_sensor.flow import IPV4_MAPPED_PREFIX
+from mtc_sensor.wire import broker_bin, events
+from mtc_sensor.wire.broker_bin import ADDRESS, COUNT, COUNT_DTYPE, PORT, REAL, STRING, VECTOR
+from mtc_sensor.wire.events import MtcEvent, Sample, Verdict
+from mtc_sensor.wire.fields import (
+    MAX_HEADS,
+    Codec,
+    LinkType,
+    Microseconds,
+    Name,
+    Real,
+    RecordKind,
+    Text,
+    Uid,
+)
+from mtc_sensor.wire.values import Address, Port, Proto, map_address
+
+_CACHED = 4096
+"""Names, labels, addresses and ports that are kept: they repeat."""
+
+
+class _UnusualError(Exception):
+    """Not the shape that Zeek sends; it does not leave this module."""
+
+
+_WAY_OUT = (_UnusualError, WireError, IndexError, ValueError, TypeError, struct.error)
+
+
+def decode(data: bytes) -> MtcEvent:
+    """Read an event. Raises WireError, and nothing else."""
+    if data.startswith(_SAMPLE):
+        try:
+            return _read_sample(data, len(_SAMPLE))
+        except _WAY_OUT:
+            pass  # the long way says what is wrong
+    return events.decode(broker_bin.decode_event(data))
+
+
+def encode(event: MtcEvent) -> bytes:
+    """Write an event. Raises WireError."""
+    if isinstance(event, Verdict):
+        try:
+            return _write_verdict(event)
+        except _WAY_OUT:
+            pass
+    return broker_bin.encode_event(events.encode(event))
+
+
+def _beginning(event: type[Sample | Verdict]) -> bytes:
+    """Return the bytes of an event's message up to the end of its version."""
+    envelope = bytes([VECTOR, 3]) + struct.pack(">BQBQ", COUNT, 1, COUNT, 1)
+    name = bytes([VECTOR, 2, STRING, len(event.event)]) + event.event.encode()
+    version = bytes([VECTOR, len(fields(event)) + 1]) + struct.pack(">BQ", COUNT, events.VERSION)
+    return envelope + name + version
+
+
+_SAMPLE, _VERDICT = _beginning(Sample), _beginning(Verdict)
+_NUMBER = struct.Struct(">BQ")
+_END = struct.Struct(">B16sBHB")
+"""A host and its port."""
+_SCORE = struct.Struct(">BdBQ")
+"""score, flags"""
+
+
+def _codec(annotated: object) -> Codec:
+    return cast(Codec, get_args(annotated)[1])
+
+
+_kind, _time, _link = _codec(RecordKind), _codec(Microseconds), _codec(LinkType)
+_text, _uid, _real = _codec(Text), _codec(Uid), _codec(Real)
+_name_codec = _codec(Name)
+_name = lru_cache(_CACHED)(_name_codec.decode)
+_COUNT_TAG = bytes([COUNT])
+
+
+def _read_sample(data: bytes, at: int) -> Sample:
+    run, at = _read_text(data, at)
+    node, at = _read_text(data, at)
+    shard, at = _read_number(data, at)
+    seq, at = _read_number(data, at)
+    kind, at = _read_number(data, at)
+    uid, at = _read_text(data, at)
+    orig_h, orig_p = _end(data[at : at + _END.size])
+    at += _END.size
+    resp_h, resp_p = _end(data[at : at + _END.size])
+    start_us, at = _read_number(data, at + _END.size)
+    samples, at = _read_counts(data, at)
+    link, at = _read_number(data, at)
+    head, at = _read_heads(data, at)
+    tokens, at = _read_text(data, at)
+    if at != len(data):
+        raise _UnusualError
+    return Sample(
+        _name(run), _name(node), shard, seq, _kind.decode(kind), _uid.decode(uid),
+        orig_h, orig_p, resp_h, resp_p, _time.decode(start_us), samples, _link.decode(link), head,
+        _text.decode(tokens),
+    )  # fmt: skip
+
+
+def _read_number(data: bytes, at: int) -> tuple[int, int]:
+    tag, number = _NUMBER.unpack_from(data, at)
+    if tag != COUNT:
+        raise _UnusualError
+    return number, at + _NUMBER.size
+
+
+def _read_length(data: bytes, at: int, tag: int) -> tuple[int, int]:
+    """Read a tag and a length of at most two bytes."""
+    size = data[at + 1]
+    if data[at] != tag:
+        raise _UnusualError
+    if size < 0x80:
+        return size, at + 2
+    if data[at + 2] >= 0x80:
+        raise _UnusualError
+    return size & 0x7F | data[at + 2] << 7, at + 3
+
+
+def _read_text(data: bytes, at: int) -> tuple[bytes, int]:
+    size, at = _read_length(data, at, STRING)
+    return data[at : at + size], at + size
+
+
+@lru_cache(_CACHED)
+def _end(data: bytes) -> tuple[Address, Port]:
+    tag, address, port_tag, number, proto = _END.unpack(data)
+    if tag != ADDRESS or port_tag != PORT or proto == Proto.UNKNOWN:
+        raise _UnusualError
+    mapped = address.startswith(IPV4_MAPPED_PREFIX)
+    host = IPv4Address(address[12:]) if mapped else IPv6Address(address)
+    return host, Port(number, Proto(proto))
+
+
+def _read_counts(data: bytes, at: int) -> tuple[NDArray[np.uint64], int]:
+    size, at = _read_length(data, at, VECTOR)
+    end = at + size * COUNT_DTYPE.itemsize
+    if data[at : end : COUNT_DTYPE.itemsize] != _COUNT_TAG * size:
+        raise _UnusualError
+    return np.frombuffer(data, COUNT_DTYPE, size, at)["value"].astype(np.uint64), end
+
+
+def _read_heads(data: bytes, at: int) -> tuple[tuple[bytes, ...], int]:
+    size, at = _read_length(data, at, VECTOR)
+    if size > MAX_HEADS:
+        raise _UnusualError
+    heads = []
+    for _ in range(size):
+        text, at = _read_text(data, at)
+        heads.append(a2b_base64(text, strict_mode=True))
+    return tuple(heads), at
+
+
+def _write_verdict(verdict: Verdict) -> bytes:
+    return b"".join(
+        (
+            _VERDICT,
+            _written(_name_codec, verdict.sensor),
+            _written(_name_codec, verdict.run),
+            _written(_name_codec, verdict.node),
+            _NUMBER.pack(COUNT, verdict.shard),
+            _NUMBER.pack(COUNT, verdict.seq),
+            _string(cast(bytes, _uid.encode(verdict.uid))),
+            _written_end(verdict.orig_h, verdict.orig_p),
+            _written_end(verdict.resp_h, verdict.resp_p),
+            _NUMBER.pack(COUNT, _time.encode(verdict.start_us)),
+            _NUMBER.pack(COUNT, _kind.encode(verdict.kind)),
+            _written(_name_codec, verdict.model),
+            _written(_text, verdict.label),
+            _SCORE.pack(REAL, _real.encode(verdict.score), COUNT, verdict.flags),
+            _string(cast(bytes, _text.encode(verdict.detail))),
+        )
+    )
+
+
+def _string(text: bytes) -> bytes:
+    size = len(text)
+    if size < 0x80:
+        return bytes((STRING, size)) + text
+    if size >= 0x4000:
+        raise _UnusualError
+    return bytes((STRING, size & 0x7F | 0x80, size >> 7)) + text
+
+
+@lru_cache(_CACHED)
+def _written(codec: Codec, text: str) -> bytes:
+    """Write a text that comes again and again."""
+    return _string(cast(bytes, codec.encode(text)))
+
+
+@lru_cache(_CACHED)
+def _written_end(host: Address, port: Port) -> bytes:
+    if port.proto is Proto.UNKNOWN:
+        raise _UnusualError
+    return _END.pack(ADDRESS, map_address(host), PORT, port.number, port.proto)

@@ -1,0 +1,106 @@
+"""The short cuts of the binary format: the same events and bytes as the long way."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
+
+import numpy as np
+import pytest
+
+from mtc_sensor.errors import WireError
+from mtc_sensor.wire import binary_events, broker_bin, events
+from mtc_sensor.wire.events import MtcEvent, Sample
+from mtc_sensor.wire.values import MAX_COUNT, MAX_INTEGER, Port, Proto
+from tests.unit.wire.build import sample
+from tests.unit.wire.test_events import OTHERS, VERDICT, same
+from tests.unit.wire.test_fuzz import mutate, read_binary
+
+SAMPLES = [
+    sample(packets=8, heads=8),
+    sample(packets=0, heads=0),
+    sample(packets=200, heads=1),
+    replace(sample(), orig_h=IPv6Address("2001:db8::1"), resp_h=IPv6Address("ff02::1")),
+    replace(sample(), tokens="", head=(b"", b"\0" * 15_000)),
+    replace(sample(), orig_p=Port(8, Proto.ICMP), resp_p=Port(0, Proto.ICMP), kind=2),
+    replace(sample(), seq=MAX_COUNT, shard=MAX_COUNT, start_us=MAX_INTEGER, link=0xFFFF),
+]
+VERDICTS = [
+    VERDICT,
+    replace(VERDICT, detail="x" * 127),
+    replace(VERDICT, detail="x" * 128),
+    replace(VERDICT, detail="x" * 65_535),
+    replace(VERDICT, label="", score=0.0, flags=MAX_COUNT, seq=MAX_COUNT),
+    replace(VERDICT, orig_h=IPv4Address("10.0.0.1"), resp_h=IPv4Address("10.0.0.2")),
+]
+
+
+def long_way(event: MtcEvent) -> bytes:
+    return broker_bin.encode_event(events.encode(event))
+
+
+@pytest.mark.parametrize("event", [*SAMPLES, *VERDICTS, *OTHERS])
+def test_both_ways_write_and_read_the_same(event: MtcEvent) -> None:
+    data = binary_events.encode(event)
+    assert data == long_way(event)
+    assert same(binary_events.decode(data), read_binary(data))
+    assert same(binary_events.decode(data), event)
+
+
+def test_what_zeek_sends_takes_the_short_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = [long_way(event) for event in SAMPLES if len(event.head) != 2]
+    monkeypatch.delattr(broker_bin, "decode_event")
+    for message in data:
+        assert isinstance(binary_events.decode(message), Sample)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        replace(VERDICT, detail="two\nlines"),
+        replace(VERDICT, detail="x" * 65_536),
+        replace(VERDICT, node="a/b"),
+        replace(VERDICT, kind=3),
+        replace(VERDICT, score=float("nan")),
+        replace(VERDICT, seq=-1),
+        replace(VERDICT, flags=MAX_COUNT + 1),
+        replace(VERDICT, start_us=MAX_INTEGER + 1),
+        replace(VERDICT, uid="C-1"),
+        replace(VERDICT, orig_p=Port(1, Proto.UNKNOWN)),
+    ],
+)
+def test_what_has_no_place_in_a_verdict_is_refused(event: MtcEvent) -> None:
+    with pytest.raises(WireError):
+        binary_events.encode(event)
+
+
+def test_mutated_messages_are_read_as_on_the_long_way() -> None:
+    rng = random.Random(5)
+    some: list[MtcEvent] = [*SAMPLES[:4], VERDICT]
+    originals = [long_way(event) for event in some]
+    taken = 0
+    for number in range(5000):
+        data = mutate(originals[number % len(originals)], rng)
+        expected, event = outcome(read_binary, data), outcome(binary_events.decode, data)
+        if isinstance(expected, str) or isinstance(event, str):
+            assert event == expected
+        else:
+            taken += 1
+            assert same(event, expected)
+    assert taken > 300
+
+
+def outcome(read: Callable[[bytes], MtcEvent], data: bytes) -> MtcEvent | str:
+    try:
+        return read(data)
+    except WireError as error:
+        return str(error)
+
+
+def test_samples_can_be_changed_in_place() -> None:
+    read = binary_events.decode(long_way(SAMPLES[0]))
+    assert isinstance(read, Sample)
+    assert read.samples.dtype == np.uint64
+    assert read.samples.flags.writeable
