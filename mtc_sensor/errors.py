@@ -40,3 +40,7 @@ class ConfigError(MtcError):
 
 class ZeekError(MtcError):
     """A Zeek that cannot be started, or did not do what it should."""
+
+
+class StatusError(MtcError):
+    """A running sensor whose metrics cannot be read."""

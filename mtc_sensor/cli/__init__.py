@@ -19,6 +19,7 @@ from mtc_sensor.cli.export import flowpic, flows
 from mtc_sensor.cli.models import models
 from mtc_sensor.cli.replay import replay
 from mtc_sensor.cli.run import config, run_sensor, zeek_path
+from mtc_sensor.cli.status import status
 from mtc_sensor.cli.train import train
 from mtc_sensor.errors import MtcError
 
@@ -45,6 +46,7 @@ for command in (
     config,
     zeek_path,
     doctor,
+    status,
 ):
     cli.add_command(command)
 
