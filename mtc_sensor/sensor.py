@@ -168,7 +168,7 @@ class Sensor:
             self._publish(topic, event)
 
     def _publish(self, topic: str, event: MtcEvent) -> bool:
-        return self._transport.publish(topic, event, self._generation)
+        return self._transport.publish([(topic, event)], self._generation)[0]
 
     def _drain(self) -> None:
         """Grant no more and judge what has been published, as long as there is some."""

@@ -10,15 +10,15 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from mtc_sensor.errors import WireError
-from mtc_sensor.wire import events
-from mtc_sensor.wire.envelope import ZeekEvent
+from mtc_sensor.measures import Measures
 from mtc_sensor.wire.events import MtcEvent
 
 INBOX_SIZE = 4096
@@ -27,6 +27,8 @@ MAX_MESSAGE = 1 << 20
 """Bytes of a message; a sample takes some 12,000."""
 
 logger = logging.getLogger(__name__)
+
+Message = TypeVar("Message")
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,17 @@ class Inbox:
         self._items: deque[Incoming] = deque()
         self._filled = threading.Condition()
 
-    def put(self, item: Incoming, *, force: bool = False) -> bool:
-        """Add an item, unless there is no room; with `force`, in any case."""
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, items: Sequence[Incoming], *, force: bool = False) -> int:
+        """Add items as long as there is room, with `force` all; return how many."""
         with self._filled:
-            if len(self._items) >= self._size and not force:
-                return False
-            self._items.append(item)
+            room = len(items) if force else max(self._size - len(self._items), 0)
+            taken = items[:room]
+            self._items.extend(taken)
             self._filled.notify()
-            return True
+            return len(taken)
 
     def get(self, timeout: float) -> list[Incoming]:
         """Return all that has come; wait for something at most `timeout` seconds."""
@@ -125,6 +130,8 @@ class Transport(ABC):
         self.topics = tuple(topics)
         self.counts: Counter[str] = Counter()
         """What was dropped, by the reason's name."""
+        self.measures = Measures()
+        """What decoding took."""
         self.generation = 0
         """Goes up when something that was published may not have arrived."""
         self._inbox = inbox
@@ -141,12 +148,13 @@ class Transport(ABC):
         """Whether the bus is there now, as far as is known; any thread may ask."""
 
     @abstractmethod
-    def publish(self, topic: str, event: MtcEvent, generation: int) -> bool:
-        """Send an event; return False, and count it, if it could not be handed over.
+    def publish(self, messages: Sequence[tuple[str, MtcEvent]], generation: int) -> list[bool]:
+        """Send events to topics, in order; return of each whether it was handed over.
 
-        Nor is it if `generation`, that of the last notice which the caller knows of, is not the
-        current one: an ack must not overtake the news that verdicts before it may be gone. This
-        waits, for a few seconds at most, while the bus takes no more. Any thread may call it.
+        What is not is counted. It is not if `generation`, that of the last notice which the caller
+        knows of, is not the current one: an ack must not overtake the news that verdicts before it
+        may be gone. This waits, for a few seconds at most, while the bus takes no more. Any thread
+        may call it.
         """
 
     def close(self) -> None:
@@ -163,18 +171,22 @@ class Transport(ABC):
         try:
             self._run()
         except BaseException as fault:
-            self._inbox.put(Failed(fault), force=True)
+            self._inbox.put([Failed(fault)], force=True)
 
     def _notify(self, item: Notice) -> None:
-        self._inbox.put(item, force=True)
+        self._inbox.put([item], force=True)
 
-    def _deliver(self, decode: Callable[[], ZeekEvent]) -> None:
-        """Decode an event into the inbox; count what is malformed or finds no room."""
-        try:
-            event = events.decode(decode())
-        except WireError as error:
-            self.counts["undecodable"] += 1
-            logger.debug("undecodable message: %s", error)
-            return
-        if not self._inbox.put(event):
-            self.counts["inbox_full"] += 1
+    def _deliver(self, decode: Callable[[Message], MtcEvent], messages: Iterable[Message]) -> None:
+        """Decode messages into the inbox; count what is malformed or finds no room."""
+        begin = time.perf_counter()
+        events = []
+        for message in messages:
+            try:
+                events.append(decode(message))
+            except WireError as error:
+                self.counts["undecodable"] += 1
+                logger.debug("undecodable message: %s", error)
+        self.measures.stage("decode", time.perf_counter() - begin)
+        left = len(events) - self._inbox.put(events)
+        if left:
+            self.counts["inbox_full"] += left

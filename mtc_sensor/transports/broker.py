@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from types import ModuleType
 from typing import Any
@@ -108,8 +107,11 @@ class Broker(Transport):
         """Whether there is a peer."""
         return self._peered.is_set()
 
-    def publish(self, topic: str, event: MtcEvent, generation: int) -> bool:
-        """Hand an event to Broker, if there is a peer."""
+    def publish(self, messages: Sequence[tuple[str, MtcEvent]], generation: int) -> list[bool]:
+        """Hand events to Broker, if there is a peer."""
+        return [self._publish(topic, event, generation) for topic, event in messages]
+
+    def _publish(self, topic: str, event: MtcEvent, generation: int) -> bool:
         if not self._peered.is_set() or generation != self.generation:
             self.counts["not_connected"] += 1
             return False
@@ -136,8 +138,7 @@ class Broker(Transport):
             select.select([subscriber.fd(), statuses.fd()], [], [], _RECEIVE_S)
             for status in statuses.poll():
                 self._follow(status)
-            for _, data in subscriber.poll():
-                self._deliver(partial(self._decode, data))
+            self._deliver(self._decode, [data for _, data in subscriber.poll()])
         subscriber.reset()
         statuses.reset()
 
@@ -161,8 +162,8 @@ class Broker(Transport):
         if self._connect_at is None:
             self._connect_at = time.monotonic() + self._backoff.next()
 
-    def _decode(self, data: Any) -> ZeekEvent:
-        return ZeekEvent.from_value(from_broker(data))
+    def _decode(self, data: Any) -> MtcEvent:
+        return events.decode(ZeekEvent.from_value(from_broker(data)))
 
 
 def to_broker(value: Value, bindings: ModuleType) -> Any:

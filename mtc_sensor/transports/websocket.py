@@ -10,7 +10,6 @@ import ssl
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 from websockets.exceptions import InvalidURI, WebSocketException
@@ -69,8 +68,11 @@ class WebSocket(Transport):
         """Whether Zeek has acknowledged the subscriptions of this connection."""
         return self._connection is not None
 
-    def publish(self, topic: str, event: MtcEvent, generation: int) -> bool:
-        """Send an event, if connected; Zeek's backpressure makes it wait."""
+    def publish(self, messages: Sequence[tuple[str, MtcEvent]], generation: int) -> list[bool]:
+        """Send events, if connected; Zeek's backpressure makes it wait."""
+        return [self._publish(topic, event, generation) for topic, event in messages]
+
+    def _publish(self, topic: str, event: MtcEvent, generation: int) -> bool:
         text = websocket_api.encode(DataMessage(topic, events.encode(event).to_value()))
         with self._lock:
             connection = self._connection if generation == self.generation else None
@@ -131,15 +133,15 @@ class WebSocket(Transport):
     def _receive(self, connection: ClientConnection) -> None:
         while not self._closing.is_set():
             with suppress(TimeoutError):
-                self._deliver(partial(self._decode, connection.recv(_RECEIVE_S)))
+                self._deliver(self._decode, [connection.recv(_RECEIVE_S)])
 
-    def _decode(self, frame: str | bytes) -> ZeekEvent:
+    def _decode(self, frame: str | bytes) -> MtcEvent:
         message = websocket_api.decode(_text(frame))
         if isinstance(message, ErrorMessage):
             logger.error("websocket %s: Zeek says %s", self._url, message)
         if not isinstance(message, DataMessage):
             raise WireError(f"no event, but {type(message).__name__}")
-        return ZeekEvent.from_value(message.value)
+        return events.decode(ZeekEvent.from_value(message.value))
 
 
 def tls_context(

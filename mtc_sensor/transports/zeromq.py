@@ -15,10 +15,9 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -32,11 +31,13 @@ from mtc_sensor.transports.base import (
     Unsubscribed,
     logger,
 )
-from mtc_sensor.wire import broker_bin, events
+from mtc_sensor.wire import binary_events
 from mtc_sensor.wire.events import MtcEvent, Verdict
 
 FORMAT = b"broker-bin-v1"
 _PARTS = 4
+_AT_ONCE = 100
+"""Messages that are received before subscriptions and our own events get their turn."""
 _OUTBOX = 2048
 _OUTBOX_WAIT_S = 5.0
 _UNHEARD_S = 5.0
@@ -66,6 +67,11 @@ class _Outgoing:
     topic: bytes
     payload: bytes
     until: float
+
+
+def _outgoing(topic: str, event: MtcEvent, now: float) -> _Outgoing:
+    patience = _UNHEARD_S if isinstance(event, Verdict) else 0.0
+    return _Outgoing(topic.encode(), binary_events.encode(event), now + patience)
 
 
 def _node(topic: bytes) -> bytes:
@@ -118,22 +124,29 @@ class ZeroMQ(Transport):
         """Whether the proxy passes subscriptions on to us, our own among them."""
         return bool(self._heard)
 
-    def publish(self, topic: str, event: MtcEvent, generation: int) -> bool:
-        """Queue an event for the thread that has the sockets; wait while the queue is full."""
-        payload = broker_bin.encode_event(events.encode(event))
-        patience = _UNHEARD_S if isinstance(event, Verdict) else 0.0
+    def publish(self, messages: Sequence[tuple[str, MtcEvent]], generation: int) -> list[bool]:
+        """Queue events for the thread that has the sockets; wait while the queue is full.
+
+        Events that are published together go into a queue that has room for one.
+        """
+        now = time.monotonic()
+        items = [_outgoing(topic, event, now) for topic, event in messages]
         with self._room:
-            room = self._room.wait_for(lambda: len(self._outbox) < _OUTBOX, _OUTBOX_WAIT_S)
-            if not room:
-                self.counts["outbox_full"] += 1
-                return False
-            if generation < self._lost.get(_node(topic.encode()), self._lost_before):
-                self.counts["stale"] += 1
-                return False
-            until = time.monotonic() + patience
-            self._outbox.append(_Outgoing(topic.encode(), payload, until))
+            if not self._room.wait_for(lambda: len(self._outbox) < _OUTBOX, _OUTBOX_WAIT_S):
+                self.counts["outbox_full"] += len(items)
+                return [False] * len(items)
+            stale = {
+                topic for topic in {item.topic for item in items} if self._stale(topic, generation)
+            }
+            self._outbox.extend(item for item in items if item.topic not in stale)
         self._wake_up()
-        return True
+        sent = [item.topic not in stale for item in items]
+        if stale:
+            self.counts["stale"] += sent.count(False)
+        return sent
+
+    def _stale(self, topic: bytes, generation: int) -> bool:
+        return generation < self._lost.get(_node(topic), self._lost_before)
 
     def close(self) -> None:
         """Send what waits, disconnect and end."""
@@ -211,15 +224,20 @@ class ZeroMQ(Transport):
         )
 
     def _receive(self) -> None:
-        for _ in range(100):  # subscriptions and our own events must get their turn
+        payloads = list(self._payloads())
+        if payloads:
+            self._deliver(binary_events.decode, payloads)
+
+    def _payloads(self) -> Iterator[bytes]:
+        for _ in range(_AT_ONCE):
             try:
                 parts = self._sub.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            if len(parts) != _PARTS or parts[2] != FORMAT:
+            if len(parts) == _PARTS and parts[2] == FORMAT:
+                yield parts[3]
+            else:
                 self.counts["other_format"] += 1
-                continue
-            self._deliver(partial(broker_bin.decode_event, parts[3]))
 
     def _receive_subscriptions(self) -> None:
         while True:
@@ -255,19 +273,26 @@ class ZeroMQ(Transport):
         """Send what has a subscriber; return whether the bus took all of that."""
         with self._room:
             waiting, self._outbox = self._outbox, deque()
-            blocked, now = False, time.monotonic()
-            for item in waiting:
-                if not any(map(item.topic.startswith, self._heard)):
-                    self._hold(item, now)
-                elif blocked or not self._try(item):
-                    blocked = True
-                    self._outbox.append(item)
             self._room.notify_all()
+        heard = {topic: self._is_heard(topic) for topic in {item.topic for item in waiting}}
+        kept: deque[_Outgoing] = deque()
+        blocked, now = False, time.monotonic()
+        for item in waiting:
+            if not heard[item.topic]:
+                self._hold(item, now, kept)
+            elif blocked or not self._try(item):
+                blocked = True
+                kept.append(item)
+        with self._room:
+            self._outbox.extendleft(reversed(kept))
         return not blocked
 
-    def _hold(self, item: _Outgoing, now: float) -> None:
+    def _is_heard(self, topic: bytes) -> bool:
+        return any(map(topic.startswith, self._heard))
+
+    def _hold(self, item: _Outgoing, now: float, kept: deque[_Outgoing]) -> None:
         if now < item.until:
-            self._outbox.append(item)
+            kept.append(item)
         else:
             self.counts["unheard"] += 1
 

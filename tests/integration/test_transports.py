@@ -173,8 +173,8 @@ def test_an_exporter_that_goes_makes_nothing_stale_for_others(tmp_path: Path) ->
         nodes[0].close(0)
         wait_for(lambda: bool(topics_of(Unsubscribed, heard, inbox)))
         (verdict,) = judge(samples(1))[0]
-        sent = [transport.publish(topics.verdicts_for(f"worker-{n}"), verdict, 0) for n in (0, 1)]
-        assert sent == [False, True]
+        both = [(topics.verdicts_for(f"worker-{n}"), verdict) for n in (0, 1)]
+        assert transport.publish(both, 0) == [False, True]
         assert transport.counts == {"stale": 1}
         assert nodes[1].poll(10_000)
         transport.close()

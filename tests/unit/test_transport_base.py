@@ -3,8 +3,7 @@ from __future__ import annotations
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,13 @@ import pytest
 from mtc_sensor import zeek
 from mtc_sensor.config import CurveConfig, TransportConfig, WebSocketConfig, ZeroMQConfig
 from mtc_sensor.errors import ConfigError, TransportError, WireError, ZeekError
-from mtc_sensor.transports.base import Backoff, Connected, Failed, Inbox, Transport
+from mtc_sensor.transports.base import Backoff, Connected, Failed, Inbox, Message, Transport
 from mtc_sensor.transports.broker import load_bindings, to_broker
 from mtc_sensor.transports.factory import make_transport
 from mtc_sensor.transports.websocket import WebSocket
-from mtc_sensor.wire import broker_bin
+from mtc_sensor.wire import binary_events
 from mtc_sensor.wire.envelope import ZeekEvent
-from mtc_sensor.wire.events import ExporterDrained, MtcEvent, encode
+from mtc_sensor.wire.events import ExporterDrained, MtcEvent, decode, encode
 
 RECORDED = Path(__file__).parents[1] / "data" / "wire"
 EVENT = ExporterDrained("r1", "zeek", 0, 1)
@@ -26,23 +25,24 @@ EVENT = ExporterDrained("r1", "zeek", 0, 1)
 
 def test_an_inbox_is_emptied_in_order() -> None:
     inbox = Inbox()
-    assert inbox.put(EVENT)
-    inbox.put(Connected(1), force=True)
+    assert inbox.put([EVENT]) == 1
+    inbox.put([Connected(1)], force=True)
     assert inbox.get(0.0) == [EVENT, Connected(1)]
     assert inbox.get(0.0) == []
 
 
 def test_a_full_inbox_takes_notices_only() -> None:
     inbox = Inbox(size=1)
-    assert inbox.put(EVENT)
-    assert not inbox.put(EVENT)
-    assert inbox.put(Connected(1), force=True)
+    assert inbox.put([EVENT, EVENT]) == 1
+    assert inbox.put([EVENT]) == 0
+    assert inbox.put([Connected(1)], force=True) == 1
+    assert len(inbox) == 2
     assert len(inbox.get(0.0)) == 2
 
 
 def test_whoever_waits_for_an_inbox_is_woken() -> None:
     inbox = Inbox()
-    timer = threading.Timer(0.01, inbox.put, (EVENT,))
+    timer = threading.Timer(0.01, inbox.put, ([EVENT],))
     timer.start()
     assert inbox.get(10.0) == [EVENT]
 
@@ -68,19 +68,18 @@ class Scripted(Transport):
 
     connected = False
 
-    def publish(self, topic: str, event: MtcEvent, generation: int) -> bool:
+    def publish(self, messages: Sequence[tuple[str, MtcEvent]], generation: int) -> list[bool]:
         raise NotImplementedError
 
     def _run(self) -> None:
-        for item in self._received:
-            self._deliver(lambda item=item: self._decode(item))  # type: ignore[misc]
+        self._deliver(self._decode, self._received)
         raise OSError("gone")
 
     @staticmethod
-    def _decode(item: ZeekEvent | WireError) -> ZeekEvent:
+    def _decode(item: ZeekEvent | WireError) -> MtcEvent:
         if isinstance(item, WireError):
             raise item
-        return item
+        return decode(item)
 
 
 def test_drops_are_counted_by_name_and_a_fault_is_passed_on() -> None:
@@ -109,10 +108,12 @@ def mutants(text: bytes, count: int) -> Iterator[bytes]:
 
 
 def assert_survives(
-    transport: Transport, inbox: Inbox, decoders: Iterable[Callable[[], ZeekEvent]]
+    transport: Transport,
+    inbox: Inbox,
+    decode: Callable[[Message], MtcEvent],
+    messages: Iterable[Message],
 ) -> None:
-    for decode in decoders:
-        transport._deliver(decode)
+    transport._deliver(decode, messages)
     undecodable = transport.counts["undecodable"]
     assert len(inbox.get(0.0)) + undecodable == 10_000
     assert undecodable > 5_000
@@ -121,8 +122,8 @@ def assert_survives(
 def test_mutated_messages_over_zeromq_are_counted() -> None:
     inbox = Inbox(size=10_000)
     message = (RECORDED / "MTC-sample.bin").read_bytes()
-    decoders = (partial(broker_bin.decode_event, data) for data in mutants(message, 10_000))
-    assert_survives(Scripted(inbox, []), inbox, decoders)
+    sent = mutants(message, 10_000)
+    assert_survives(Scripted(inbox, []), inbox, binary_events.decode, sent)
 
 
 def test_mutated_messages_over_websocket_are_counted() -> None:
@@ -130,7 +131,7 @@ def test_mutated_messages_over_websocket_are_counted() -> None:
     transport = WebSocket(inbox, (), "ws://127.0.0.1:1/")
     message = (RECORDED / "MTC-sample.json").read_bytes()
     texts = (data.decode(errors="replace") for data in mutants(message, 10_000))
-    assert_survives(transport, inbox, (partial(transport._decode, text) for text in texts))
+    assert_survives(transport, inbox, transport._decode, texts)
 
 
 def test_missing_bindings_name_the_other_transports(
