@@ -46,6 +46,22 @@ class Talkers:
     bytes: NDArray[np.int64]
     """(n,) IP bytes of the sampled packets, both directions."""
 
+    @classmethod
+    def of(cls, records: FlowBatch) -> Talkers:
+        """Add records up; early ones hold nothing that blocks and finals do not."""
+        records = records.take(records.kind != Kind.EARLY)
+        hosts, which = np.unique(
+            np.ascontiguousarray(records.orig_h).view("V16").ravel(), return_inverse=True
+        )
+        size = len(hosts)
+        lengths = unpack_samples(records.samples).ip_len.astype(np.float64)
+        ended = which[records.kind == Kind.FINAL]
+        return cls(
+            host=hosts.view(np.uint8).reshape(-1, 16),
+            flows=np.bincount(ended, minlength=size),
+            bytes=np.bincount(which[records.sample_rows()], lengths, size).astype(np.int64),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -114,24 +130,10 @@ def _step(
         bytes_read=bytes_read,
         counts=counts.copy(),
         kinds=tuple(np.bincount(records.kind, minlength=len(Kind)).tolist()),
-        talkers=_talkers(records.take(records.kind != Kind.EARLY)),
+        talkers=Talkers.of(records),
         verdicts=judge_records(models, records),
         error=error,
         last=last,
-    )
-
-
-def _talkers(records: FlowBatch) -> Talkers:
-    hosts, which = np.unique(
-        np.ascontiguousarray(records.orig_h).view("V16").ravel(), return_inverse=True
-    )
-    size = len(hosts)
-    lengths = unpack_samples(records.samples).ip_len.astype(np.float64)
-    ended = which[records.kind == Kind.FINAL]
-    return Talkers(
-        host=hosts.view(np.uint8).reshape(-1, 16),
-        flows=np.bincount(ended, minlength=size),
-        bytes=np.bincount(which[records.sample_rows()], lengths, size).astype(np.int64),
     )
 
 

@@ -25,6 +25,7 @@ from mtc_sensor.sensor import Sensor
 from mtc_sensor.streams import Streams, Totals
 from mtc_sensor.transports.base import Inbox
 from mtc_sensor.transports.factory import make_transport
+from mtc_sensor.wire.events import Sample, Verdict
 from mtc_sensor.zeek import program, scripts
 from mtc_sensor.zeek_summary import ZeekSummary
 
@@ -95,26 +96,28 @@ def replay_zeek(
     What went wrong with the capture, or between Zeek and the sensor, becomes one of the summary's
     `errors`. Raises ZeekError without a Zeek.
     """
-    judge = SampleJudge(SENSOR, models, summary.count, clock_us=None)
+    judge = SampleJudge(SENSOR, models, summary.add_verdicts, clock_us=None)
+
+    def judged(samples: Sequence[Sample]) -> list[list[Verdict]]:
+        summary.add_samples(samples)
+        return judge(samples)
+
     inbox = Inbox()
     with tempfile.TemporaryDirectory(prefix="mtc-") as private:
         config, script = meeting_point(setup.transport, Path(private))
         transport = make_transport(config, _SHARDS, inbox)
-        sensor = Sensor(Streams(SENSOR, _SHARDS), transport, inbox, judge, wait_s=0.01)
+        sensor = Sensor(Streams(SENSOR, _SHARDS), transport, inbox, judged, wait_s=0.01)
         process = _start(capture, out, setup, script)
         try:
             sensor.run(_Watch(process, sensor))
         finally:
             _end(process)
         told = _last_lines(Path(private) / _TOLD)
-        summary.add(sensor.totals, sensor.dropped, Path(private) / _SUMMARY)
-    totals = sensor.totals
+        missing = summary.add_file(sensor.totals, sensor.dropped, Path(private) / _SUMMARY)
     if process.returncode:
         summary.errors.append(f"{capture}: zeek ended with code {process.returncode}: {told}")
-    elif totals.lost or totals.in_flight:
-        summary.errors.append(
-            f"{capture}: {totals.lost + totals.in_flight} samples were lost on the way: {told}"
-        )
+    elif missing:
+        summary.errors.append(f"{capture}: zeek ended with {missing:,} samples not judged: {told}")
 
 
 def prepare(out: Path, force: bool) -> None:

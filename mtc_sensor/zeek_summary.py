@@ -3,75 +3,71 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
-from mtc_sensor.flow import Kind
-from mtc_sensor.streams import Totals
+from mtc_sensor import streams
+from mtc_sensor.outputs.notice import SUPPRESS_FOR_S, NoticeSuppressor
+from mtc_sensor.replay import Talkers
+from mtc_sensor.summary import KINDS, Summary, Totals
 from mtc_sensor.verdict import Verdicts
+from mtc_sensor.wire.assemble import without_heads
+from mtc_sensor.wire.events import Sample
 
-_KINDS = tuple(kind.name.lower() for kind in Kind)
 
+class ZeekSummary(Summary):
+    """Counts over all captures; what a replay without Zeek counts, and what became of samples.
 
-@dataclass
-class ZeekSummary:
-    """Counts over all captures; `as_json` has the keys of a replay without Zeek, and more."""
+    Parameters
+    ----------
+    suppress_for_s
+        How long Zeek suppresses repeats of a notice, seconds: tells which notices to show.
+    """
 
-    files: int = 0
-    errors: list[str] = field(default_factory=list)
-    judged: int = 0
-    shed: int = 0
-    lost: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By model and label."""
-    seen: Counter[str] = field(default_factory=Counter)
-    """What Zeek has counted: the fields of ``MTC::Summary``, see summary.zeek."""
-    started: float = field(default_factory=time.monotonic)
+    def __init__(self, suppress_for_s: float = SUPPRESS_FOR_S) -> None:
+        super().__init__()
+        self._suppressor = NoticeSuppressor(suppress_for_s)
+        self._samples = Counter(exported=0, judged=0, shed=0, lost=0)
+        self._dropped: Counter[str] = Counter()
+        self._seen: Counter[str] = Counter()
+        """What Zeek has counted: the fields of ``MTC::Summary``, see summary.zeek."""
+
+    def add_samples(self, samples: Sequence[Sample]) -> None:
+        """Count whose samples these are."""
+        self._add_talkers(Talkers.of(without_heads(samples)))
+
+    def add_verdicts(self, verdicts: Verdicts) -> None:
+        """Count verdicts by model and label."""
+        self._add_verdicts(verdicts, self._suppressor.due(verdicts))
+
+    def add_file(self, totals: streams.Totals, dropped: dict[str, int], zeek: Path) -> int:
+        """Count what became of one file's samples; return how many were not judged.
+
+        `zeek` is what summary.zeek has written, unless Zeek failed: samples that it made and could
+        not export are in no one else's account.
+        """
+        seen: Counter[str] = Counter(json.loads(zeek.read_text()) if zeek.is_file() else {})
+        lost = totals.lost + totals.in_flight
+        self.files += 1
+        self._samples.update(
+            exported=totals.judged + lost, judged=totals.judged, shed=totals.shed, lost=lost
+        )
+        self._dropped.update(dropped)
+        self._seen.update(seen)
+        self._suppressor = NoticeSuppressor(self._suppressor.suppress_for_s)  # as the next Zeek
+        return max(lost, sum(seen[kind] for kind in KINDS) - totals.judged - totals.shed)
 
     @property
-    def exported(self) -> int:
-        """Samples that Zeek published."""
-        return self.judged + self.lost
-
-    def count(self, verdicts: Verdicts) -> None:
-        """Count verdicts by model and label."""
-        self.verdicts.update(zip(verdicts.model.tolist(), verdicts.label.tolist(), strict=True))
-
-    def add(self, totals: Totals, dropped: dict[str, int], zeek: Path) -> None:
-        """Count what became of one file's samples; `zeek` is what summary.zeek has written, if."""
-        self.files += 1
-        self.judged += totals.judged
-        self.shed += totals.shed
-        self.lost += totals.lost + totals.in_flight
-        self.dropped.update(dropped)
-        if zeek.is_file():
-            self.seen.update(json.loads(zeek.read_text()))
-
-    def as_json(self) -> dict[str, object]:
-        """Return the object that `--json` prints."""
-        labels: Counter[str] = Counter()
-        models: dict[str, dict[str, int]] = {}
-        for (model, label), count in sorted(self.verdicts.items()):
-            labels[label] += count
-            models.setdefault(model, {})[label] = count
-        return {
-            "files": self.files,
-            "errors": self.errors,
-            "packets": self.seen["packets"],
-            "bytes": self.seen["bytes"],
-            "flows": self.seen["flows"],
-            "records": {kind: self.seen[kind] for kind in _KINDS},
-            "exported": self.exported,
-            "judged": self.judged,
-            "shed": self.shed,
-            "lost": self.lost,
-            "verdicts": dict(labels),
-            "models": models,
-            "notices": self.seen["notices"],
-            "suppressed": self.seen["suppressed"],
-            "dropped": dict(self.dropped),
-            "seconds": round(time.monotonic() - self.started, 3),
-        }
+    def totals(self) -> Totals:
+        """What all files together held, so far."""
+        return Totals(
+            packets=self._seen["packets"],
+            bytes=self._seen["bytes"],
+            flows=self._seen["flows"],
+            records={kind: self._seen[kind] for kind in KINDS},
+            notices=self._seen["notices"],
+            suppressed=self._seen["suppressed"],
+            dropped=dict(self._dropped),
+            samples=dict(self._samples),
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -10,6 +9,7 @@ import click
 from mtc_sensor.cli.options import files_argument, judging, model_names
 from mtc_sensor.cli.progress import FileProgress
 from mtc_sensor.cli.replay_zeek import replay_with_zeek
+from mtc_sensor.cli.tables import report
 
 
 @click.command()
@@ -82,12 +82,12 @@ def replay(
     from mtc_sensor.outputs.notice import NoticeSuppressor  # noqa: PLC0415
     from mtc_sensor.replay import Setup  # noqa: PLC0415
     from mtc_sensor.replay import replay as judge_files  # noqa: PLC0415
-    from mtc_sensor.summary import Summary  # noqa: PLC0415
+    from mtc_sensor.summary import CaptureSummary  # noqa: PLC0415
 
     paths = capture_files(files)
     steps = judge_files(paths, Setup(model_names(models), device), workers)
     suppressor = NoticeSuppressor(suppress_for)
-    summary = Summary()
+    summary = CaptureSummary(suppressor)
     with (
         VerdictLogs(out, suppressor, json=json_logs, ecs=ecs, force=force) as logs,
         FileProgress(paths) as progress,
@@ -95,12 +95,5 @@ def replay(
         for step in steps:
             summary.add(step, logs.write(step.verdicts))
             progress.update(step.file, step.bytes_read, step.counts.packets)
-    if as_json:
-        click.echo(json.dumps(summary.as_json() | {"suppressed": suppressor.suppressed}))
-    else:
-        from mtc_sensor.cli.tables import print_summary  # noqa: PLC0415
-
-        print_summary(summary, suppressor.suppressed, out)
-    for error in summary.errors:
-        click.echo(f"mtc-sensor: {error}", err=True)
-    return 1 if summary.errors else 0
+    written = [] if out is None else [out / "mtc.log", out / "notice.log"]
+    return report(summary, written, as_json)

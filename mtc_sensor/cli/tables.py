@@ -2,40 +2,60 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import click
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from mtc_sensor.summary import Summary
+if TYPE_CHECKING:
+    from mtc_sensor.summary import Summary, Totals
 
 _SHOWN_TALKERS = 5
 
 
-def print_summary(summary: Summary, suppressed: int, out: Path | None) -> None:
-    """Print flows, verdicts per class, notices, top talkers and times."""
+def report(summary: Summary, logs: Sequence[Path], as_json: bool) -> int:
+    """Print what a replay amounted to, and what went wrong; return the exit code."""
+    if as_json:
+        click.echo(json.dumps(summary.as_json()))
+    else:
+        print_summary(summary, logs)
+    for error in summary.errors:
+        click.echo(f"mtc-sensor: {error}", err=True)
+    return 1 if summary.errors else 0
+
+
+def print_summary(summary: Summary, logs: Sequence[Path]) -> None:
+    """Print flows, verdicts per class, notices, top talkers, times, and where the logs are."""
     console = Console(highlight=False)
-    total, seconds = summary.total, summary.seconds
-    records = ", ".join(f"{count:,} {kind}" for kind, count in summary.records.items())
+    totals, seconds = summary.totals, summary.seconds
     console.print(
-        f"{summary.files} file(s): {total.packets:,} packets, {decimal(total.bytes)}, "
-        f"{total.flows:,} flows; records: {records}",
+        f"{summary.files} file(s): {totals.packets:,} packets, {decimal(totals.bytes)}, "
+        f"{totals.flows:,} flows; records: {_named(totals.records)}",
         soft_wrap=True,
     )
-    dropped = {name: count for name, count in total.dropped.items() if count}
-    if dropped:
-        names = ", ".join(f"{count:,} {name}" for name, count in dropped.items())
-        console.print(f"not judged: {names}", soft_wrap=True)
+    if totals.samples:
+        console.print(f"samples: {_named(totals.samples)}", soft_wrap=True)
+    if totals.dropped:
+        what = "messages dropped" if totals.samples else "not judged"
+        console.print(f"{what}: {_named(totals.dropped)}", soft_wrap=True)
     console.print(
-        f"{seconds:.2f} s, {total.packets / seconds:,.0f} packets/s, "
-        f"{total.flows / seconds:,.0f} flows/s\n"
+        f"{seconds:.2f} s, {totals.packets / seconds:,.0f} packets/s, "
+        f"{totals.flows / seconds:,.0f} flows/s\n"
     )
     console.print(_verdicts(summary))
     console.print(_talkers(summary))
-    _print_notices(console, summary, suppressed)
-    if out is not None:
-        console.print(f"logs: {out}/mtc.log {out}/notice.log", soft_wrap=True)
+    _print_notices(console, summary.first_notices, totals)
+    if logs:
+        console.print(f"logs: {' '.join(map(str, logs))}", soft_wrap=True)
+
+
+def _named(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
 def _verdicts(summary: Summary) -> Table:
@@ -59,9 +79,10 @@ def _talkers(summary: Summary) -> Table:
     return table
 
 
-def _print_notices(console: Console, summary: Summary, suppressed: int) -> None:
-    console.print(f"\nNotices: {summary.notices:,}, and {suppressed:,} repeats suppressed")
-    for message in summary.first_notices:
+def _print_notices(console: Console, first: Sequence[str], totals: Totals) -> None:
+    console.print(f"\nNotices: {totals.notices:,}, and {totals.suppressed:,} repeats suppressed")
+    shown = first[: totals.notices]  # a Zeek's own policy may have raised fewer
+    for message in shown:
         console.print(f"  MTC::Malicious_Flow  {message}", soft_wrap=True)
-    if summary.notices > len(summary.first_notices):
-        console.print(f"  ... and {summary.notices - len(summary.first_notices):,} more")
+    if totals.notices > len(shown):
+        console.print(f"  ... and {totals.notices - len(shown):,} more")

@@ -55,7 +55,7 @@ def to_flow_batch(samples: Sequence[Sample], head_bytes: int = HEAD_BYTES) -> Fl
         Each packet head has a row; one in which the connection's 5-tuple is not found has a length
         of 0. Payload lengths of packets whose heads are there are those of their IP headers.
     """
-    batch = _without_heads(samples, head_bytes).with_documents([s.tokens for s in samples])
+    batch = without_heads(samples, head_bytes).with_documents([s.tokens for s in samples])
     head_offsets = _offsets([len(sample.head) for sample in samples])
     owner = np.repeat(np.arange(len(samples)), np.diff(head_offsets))
     heads = [head for sample in samples for head in sample.head]
@@ -66,7 +66,8 @@ def to_flow_batch(samples: Sequence[Sample], head_bytes: int = HEAD_BYTES) -> Fl
     return replace(batch, head=head, head_len=head_len, head_l4=head_l4, head_offsets=head_offsets)
 
 
-def _without_heads(samples: Sequence[Sample], head_bytes: int) -> FlowBatch:
+def without_heads(samples: Sequence[Sample], head_bytes: int = HEAD_BYTES) -> FlowBatch:
+    """Join samples, one row each, with neither packet heads nor documents."""
     protocols = [_PROTOCOLS[sample.orig_p.proto, sample.orig_h.version] for sample in samples]
     return replace(
         FlowBatch.empty(head_bytes),

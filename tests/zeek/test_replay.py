@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from mtc_sensor.cli import run
+from mtc_sensor.transports import websocket
+from mtc_sensor.wire.events import MtcEvent, Verdict
 from tests.zeek.beside import write_flows
 
 DEMO = Path(__file__).parents[2] / "samples" / "demo.pcap"
@@ -39,6 +42,7 @@ SAME = (
     "verdicts",
     "notices",
     "suppressed",
+    "top_talkers",
 )
 
 
@@ -52,6 +56,41 @@ def test_the_summary_is_that_of_a_replay_without_zeek(
     with_zeek, without = [{key: summary[key] for key in SAME} for summary in summaries]
     assert with_zeek == without
     assert summaries[0].keys() - summaries[1].keys() == {"exported", "judged", "shed", "lost"}
+
+
+def test_the_tables_are_those_of_a_replay_without_zeek(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = []
+    for option in ("--zeek", "--force"):
+        out = str(tmp_path / option)
+        assert run(["replay", option, "--models", "byte-cnn", "--out", out, str(DEMO)]) == 0
+        tables.append(capsys.readouterr().out.partition("Verdicts")[0::2])
+    (counts, with_zeek), (_, without) = tables
+    assert "samples: 308 exported, 308 judged, 0 shed, 0 lost" in counts
+    assert with_zeek.partition("logs: ")[0] == without.partition("logs: ")[0]
+    assert with_zeek.endswith(f"logs: {tmp_path / '--zeek'}\n")
+
+
+class Leaving(websocket.WebSocket):
+    """Says goodbye once it has sent some verdicts, and does not come back."""
+
+    def publish(self, topic: str, event: MtcEvent, generation: int) -> bool:
+        sent = super().publish(topic, event, generation)
+        if isinstance(event, Verdict) and event.seq == 100:
+            self._closing.set()
+        return sent
+
+
+def test_a_sensor_that_has_gone_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(websocket, "WebSocket", Leaving)
+    command = ["replay", "--zeek", "--transport", "websocket", "--models", "byte-cnn", str(DEMO)]
+    assert run(command) == 1
+    error = capsys.readouterr().err
+    assert re.search(rf"{DEMO}: zeek ended with \d+ samples not judged: ", error)
+    assert "the sensor of shard 0 has gone after sample" in error
 
 
 def test_every_notice_is_raised_if_asked_for(
@@ -70,7 +109,7 @@ def test_every_notice_is_raised_if_asked_for(
 def test_the_end_can_be_larger_than_window_and_queue(
     transport: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flows = 3000  # windows have 800 samples, the queue 2000
+    flows = 3000  # windows sum to 400 samples, the queue holds 2000
     capture = write_flows(tmp_path / "flows.pcap", flows, seconds=10, packets=4)
     command = ["replay", "--zeek", "--transport", transport, "--models", "byte-cnn", "--json"]
     assert run([*command, str(capture)]) == 0
