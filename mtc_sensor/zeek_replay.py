@@ -42,6 +42,8 @@ if os.getppid() == int(sys.argv[1]):
     os.execv(sys.argv[2], sys.argv[2:])
 """
 _TOLD, _TOLD_LINES = "told", 5
+_GONE = "the sensor of shard"
+"""In what replay.zeek says before it ends a replay whose sensor it has lost; the exit code is 0."""
 _SUMMARY = "summary.json"
 
 _SETTINGS = """\
@@ -116,8 +118,10 @@ def replay_zeek(
         missing = summary.add_file(sensor.totals, sensor.dropped, Path(private) / _SUMMARY)
     if process.returncode:
         summary.errors.append(f"{capture}: zeek ended with code {process.returncode}: {told}")
-    elif missing:
-        summary.errors.append(f"{capture}: zeek ended with {missing:,} samples not judged: {told}")
+    elif missing or _GONE in told:
+        summary.errors.append(
+            f"{capture}: zeek ended before all was settled, {missing:,} samples not judged: {told}"
+        )
 
 
 def prepare(out: Path, force: bool) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from mtc_sensor.cli import run
 from mtc_sensor.transports import websocket
-from mtc_sensor.wire.events import MtcEvent, Verdict
+from mtc_sensor.wire.events import Grant, MtcEvent, Verdict
 from tests.zeek.beside import write_flows
 
 DEMO = Path(__file__).parents[2] / "samples" / "demo.pcap"
@@ -73,23 +74,38 @@ def test_the_tables_are_those_of_a_replay_without_zeek(
 
 
 class Leaving(websocket.WebSocket):
-    """Says goodbye once it has sent some verdicts, and does not come back."""
+    """Leaves the bus with the event that it is told to, and does not come back."""
 
-    def publish(self, topic: str, event: MtcEvent, generation: int) -> bool:
-        sent = super().publish(topic, event, generation)
-        if isinstance(event, Verdict) and event.seq == 100:
+    last: Callable[[MtcEvent], bool]
+
+    def publish(self, messages: Sequence[tuple[str, MtcEvent]], generation: int) -> list[bool]:
+        if any(type(self).last(event) for _, event in messages):
             self._closing.set()
-        return sent
+        if self._closing.is_set():
+            return [False] * len(messages)
+        return super().publish(messages, generation)
 
 
+@pytest.mark.parametrize(
+    ("last", "missing"),
+    [
+        (lambda event: isinstance(event, Verdict) and event.seq == 100, r"[1-9]\d*"),
+        (lambda event: isinstance(event, Grant) and event.acked == 308, "0"),
+    ],
+    ids=["in the middle", "before the last grant"],
+)
 def test_a_sensor_that_has_gone_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    last: Callable[[MtcEvent], bool],
+    missing: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(Leaving, "last", staticmethod(last), raising=False)
     monkeypatch.setattr(websocket, "WebSocket", Leaving)
     command = ["replay", "--zeek", "--transport", "websocket", "--models", "byte-cnn", str(DEMO)]
     assert run(command) == 1
     error = capsys.readouterr().err
-    assert re.search(rf"{DEMO}: zeek ended with \d+ samples not judged: ", error)
+    assert re.search(f"zeek ended before all was settled, {missing} samples not judged: ", error)
     assert "the sensor of shard 0 has gone after sample" in error
 
 
