@@ -39,6 +39,8 @@ from mtc_sensor.training.trust import Trust, calibrate
 RUN = "run"
 """Folder in a bundle's with what its training left: run.json and pictures."""
 CHECKPOINT = "checkpoint.safetensors"
+_SURE = 0.5
+"""Below this calibrated probability the best label is more likely wrong than right: ``unknown``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +187,7 @@ def _config(recipe: Recipe, data: Data, spec: FeatureSpec) -> dict[str, object]:
         "malicious": list(data.task.malicious),
         "temperature": 1.0,
         "judges": recipe.judges.model_dump(mode="json"),
-        "policy": {"threshold": 0.5 if data.task.malicious else None, "unknown_below": 0.0},
+        "policy": {"threshold": 0.5 if data.task.malicious else None, "unknown_below": _SURE},
         "data": {"manifest_sha256": data.manifest, "sets": sets, "protocol": split},
         "scores": {},
     }
