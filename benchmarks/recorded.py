@@ -1,0 +1,135 @@
+"""Samples of real captures, as an exporter sends them; what the other benchmarks share.
+
+Records come from the package's own capture engine, which gives what Zeek gives (docs/parity.md). A
+head gets an Ethernet header back, of zeros, so that the sensor has to find the IP header as usual.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from ipaddress import ip_address
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from mtc_sensor.capture.flows import FlowSettings
+from mtc_sensor.capture.records import CaptureFile
+from mtc_sensor.errors import CaptureError
+from mtc_sensor.flow import FlowBatch, address_texts
+from mtc_sensor.wire import binary_events
+from mtc_sensor.wire.events import Sample
+from mtc_sensor.wire.values import Port, Proto
+
+ROOT = Path(__file__).resolve().parents[1]
+RUN, NODE, SHARD = "run-1", "worker-1", 0
+HEAD_BYTES = 160
+"""Bytes of a packet that Zeek's scripts send, from the link layer on: ``MTC::head_bytes``."""
+_ETHERNET = 1
+_MACS = bytes(12)
+_TYPES = {4: b"\x08\x00", 6: b"\x86\xdd"}
+_PROTOCOLS = {6: Proto.TCP, 17: Proto.UDP, 1: Proto.ICMP, 58: Proto.ICMP}
+_SEQ = 0xFEDC_BA98_7654_3210
+
+
+def add_data_option(parser: ArgumentParser) -> None:
+    """Let the user say which captures samples come from."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=ROOT / "samples" / "demo.pcap",
+        help="a capture, or a folder of captures (default: %(default)s)",
+    )
+
+
+def record(data: Path, most: int = 5000) -> list[Sample]:
+    """Return at most `most` samples of a capture, or of a folder's captures in random order."""
+    files = sorted(data.rglob("*.pcap")) if data.is_dir() else [data]
+    random.Random(1).shuffle(files)
+    found = list(islice((sample for path in files for sample in _records(path)), most))
+    if not found:
+        sys.exit(f"{data}: no flow records: give a capture, or a folder with some")
+    random.Random(2).shuffle(found)
+    return found
+
+
+def _records(path: Path) -> Iterator[Sample]:
+    try:
+        for batch in CaptureFile(path, FlowSettings(head_bytes=HEAD_BYTES - 14, tokens=True)):
+            yield from _samples(batch)
+    except CaptureError as fault:
+        print(f"left out: {fault}", file=sys.stderr)
+
+
+def _samples(batch: FlowBatch) -> Iterator[Sample]:
+    originators, responders = address_texts(batch.orig_h), address_texts(batch.resp_h)
+    documents = batch.documents()
+    for row, protocol in enumerate(batch.proto.tolist()):
+        orig_h, resp_h = ip_address(originators[row]), ip_address(responders[row])
+        heads = range(batch.head_offsets[row], batch.head_offsets[row + 1])
+        beginning = _MACS + _TYPES[orig_h.version]
+        samples = slice(batch.sample_offsets[row], batch.sample_offsets[row + 1])
+        yield Sample(
+            run=RUN,
+            node=NODE,
+            shard=SHARD,
+            seq=_SEQ,
+            kind=int(batch.kind[row]),
+            uid=batch.uid[row].decode(),
+            orig_h=orig_h,
+            orig_p=Port(int(batch.orig_p[row]), _PROTOCOLS[protocol]),
+            resp_h=resp_h,
+            resp_p=Port(int(batch.resp_p[row]), _PROTOCOLS[protocol]),
+            start_us=int(batch.start_us[row]),
+            samples=batch.samples[samples].copy(),
+            link=_ETHERNET,
+            head=tuple(
+                beginning + batch.head[head, : batch.head_len[head]].tobytes() for head in heads
+            ),
+            tokens=documents[row],
+        )
+
+
+class Payloads:
+    """Samples in Broker's binary format, over and over, each time with the next number."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        number = _SEQ.to_bytes(8, "big")
+        self._parts = [binary_events.encode(sample).split(number) for sample in samples]
+        assert all(len(parts) == 2 for parts in self._parts)
+
+    def __getitem__(self, seq: int) -> bytes:
+        before, after = self._parts[seq % len(self._parts)]
+        return before + seq.to_bytes(8, "big") + after
+
+
+def describe(samples: Sequence[Sample]) -> str:
+    """Say in one line what `samples` are."""
+    packets = [len(sample.samples) for sample in samples]
+    size = np.mean([len(binary_events.encode(sample)) for sample in samples])
+    heads = np.mean([len(sample.head) for sample in samples])
+    return (
+        f"{len(samples)} samples: {np.mean(packets):.1f} packets on average (median "
+        f"{np.median(packets):.0f}), {heads:.1f} heads, {size:,.0f} bytes"
+    )
+
+
+def machine() -> str:
+    """Say in one line what this machine is, and which versions run."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "pyzmq"))
+    cores = len(os.sched_getaffinity(0))
+    return f"{cores} cores of {model}; Python {platform.python_version()}, {packages}"

@@ -1,0 +1,111 @@
+"""Samples decoded: typed JSON (WebSocket) against Broker's binary format (ZeroMQ), in one run.
+
+    python benchmarks/wire_decode.py
+
+First the sample that a real Zeek published in both formats (tests/data/wire), then samples of a
+capture, written in both. Both sides end with the same checked `Sample`, which is asserted. Beside
+them stands `json.loads` alone, which only makes a tree. The sides take turns; the best of
+``--repeat`` rounds counts, in CPU time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+
+import numpy as np
+from recorded import ROOT, add_data_option, describe, machine, record
+
+from mtc_sensor.wire import binary_events, events, topics, websocket_api
+from mtc_sensor.wire.envelope import ZeekEvent
+from mtc_sensor.wire.events import Sample
+from mtc_sensor.wire.websocket_api import DataMessage
+
+WIRE = ROOT / "tests" / "data" / "wire"
+
+
+def from_json(text: str) -> Sample:
+    """Decode a message of Zeek's WebSocket API, as the transport does."""
+    message = websocket_api.decode(text)
+    assert isinstance(message, DataMessage)
+    event = events.decode(ZeekEvent.from_value(message.value))
+    assert isinstance(event, Sample)
+    return event
+
+
+def to_json(sample: Sample) -> str:
+    """Write a sample as Zeek's WebSocket API does."""
+    return websocket_api.encode(DataMessage(topics.samples_of(0), events.encode(sample).to_value()))
+
+
+def same(one: Sample, other: Sample) -> bool:
+    """Whether all fields are equal."""
+    return all(
+        np.array_equal(getattr(one, field.name), getattr(other, field.name))
+        for field in fields(Sample)
+    )
+
+
+def best_of(sides: Sequence[Callable[[], object]], repeat: int) -> list[float]:
+    """Return CPU seconds of each, the best of `repeat` rounds in which they take turns."""
+    best = [float("inf")] * len(sides)
+    for _ in range(repeat):
+        for side, run in enumerate(sides):
+            begin = time.process_time()
+            run()
+            best[side] = min(best[side], time.process_time() - begin)
+    return best
+
+
+def compare(name: str, texts: Sequence[str], data: Sequence[bytes], repeat: int) -> None:
+    """Print microseconds per sample."""
+    pairs = zip(map(from_json, texts), map(binary_events.decode, data), strict=True)
+    assert all(isinstance(right, Sample) and same(left, right) for left, right in pairs)
+    sides = (
+        lambda: [from_json(text) for text in texts],
+        lambda: [json.loads(text) for text in texts],
+        lambda: [binary_events.decode(payload) for payload in data],
+    )
+    typed, tree, packed = (1e6 * s / len(data) for s in best_of(sides, repeat))
+    print(
+        f"{name:>24s} {typed:10.1f} {tree:11.1f} {packed:8.1f} {typed / packed:13.1f}x "
+        f"{tree / packed:13.1f}x",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Print one line for each kind of sample."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_data_option(parser)
+    parser.add_argument("--repeat", type=int, default=5, help="rounds; the best counts")
+    parser.add_argument("--samples", type=int, default=1000, help="of the captures")
+    options = parser.parse_args()
+    samples = record(options.data, options.samples)
+    print(machine())
+    print(describe(samples))
+    print(f"{'microseconds of':>24s} typed JSON  json.loads   binary  typed/binary  loads/binary")
+    text, data = (WIRE / "MTC-sample.json").read_text(), (WIRE / "MTC-sample.bin").read_bytes()
+    compare("one that Zeek published", [text] * 200, [data] * 200, options.repeat)
+    for low, high in ((0, 8), (8, 9), (9, 100), (100, 10_000)):
+        part = [sample for sample in samples if low <= len(sample.samples) < high]
+        name = "8 packets" if low == 8 else f"{low or 4} to {high - 1} packets"
+        if part:
+            compare(
+                name,
+                list(map(to_json, part)),
+                list(map(binary_events.encode, part)),
+                options.repeat,
+            )
+    compare(
+        "all", list(map(to_json, samples)), list(map(binary_events.encode, samples)), options.repeat
+    )
+
+
+if __name__ == "__main__":
+    main()
