@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -18,16 +19,22 @@ from mtc_sensor.evidence import told
 from mtc_sensor.features.spec import FusionSpec
 from mtc_sensor.flow import FlowBatch, Kind
 from mtc_sensor.fusion import Members
-from mtc_sensor.models.bundle import Bundle, bundle_path, load_bundle
+from mtc_sensor.models.bundle import Bundle, bundle_path, check_reference, load_bundle
 from mtc_sensor.models.inputs import inputs_of
 from mtc_sensor.models.novelty import calibrated
+from mtc_sensor.models.serving import prepared
 from mtc_sensor.verdict import Verdicts, judge
 
-BATCH_VALUES = 1 << 19
-"""Input values in one forward pass, at most (but one input): 512 byte matrices, 256 small FlowPics.
+BATCH_VALUES = {"cpu": 1 << 16, "cuda": 1 << 22}
+"""Input values in one forward pass, at most (but one input), by the kind of device.
 
-Activations need a hundred times as much; larger batches were not faster on a CPU.
+Activations take a hundred times the room of the input: on a CPU those of 64 byte matrices, or 32
+small FlowPics, stay in its cache.
 """
+
+
+DEVICES = "auto|cpu|cuda(:[0-9]{1,3})?"
+"""What a device may be called."""
 
 
 class Outputs(NamedTuple):
@@ -47,7 +54,7 @@ class Model:
     bundle
         A loaded bundle; its network is moved to the device.
     device
-        ``auto`` (CUDA where there is one), ``cpu``, or ``cuda``.
+        ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, or ``cuda:N``.
 
     Raises
     ------
@@ -131,13 +138,20 @@ class Model:
         built = inputs_of(batch, spec)
         parts = (
             built.take(np.arange(part.start, part.stop), self.device)
-            for part in _chunks(len(built.rows), spec.shape)
+            for part in self._chunks(len(built.rows), spec.shape)
         )
         return parts, None if built.one_each else built.rows
 
     def _sliced(self, evidence: NDArray[np.float32]) -> Iterator[Tensor]:
-        for part in _chunks(len(evidence), evidence.shape[1:]):
+        for part in self._chunks(len(evidence), evidence.shape[1:]):
             yield torch.from_numpy(evidence[part]).to(self.device)
+
+    def _chunks(self, count: int, shape: tuple[int, ...]) -> Iterator[slice]:
+        """Cut `count` inputs into slices of a power of two, of at most `BATCH_VALUES` values."""
+        values = BATCH_VALUES[self.device.type]
+        size = 1 << max(0, (values // math.prod(shape)).bit_length() - 1)
+        for start in range(0, count, size):
+            yield slice(start, min(start + size, count))
 
     def _calibrated(
         self, probabilities: NDArray[np.float32], novelty: NDArray[np.float32]
@@ -158,14 +172,34 @@ class Model:
 
 
 def load_models(names: Sequence[str], device: str = "auto") -> list[Model]:
-    """Load bundles by shipped name or folder, in their order.
+    """Load bundles by shipped name or folder, in their order, ready to serve.
 
-    Raises BundleError for one that is refused, for none, and for two of one name.
+    Raises BundleError for one that is refused, for none, for two of one name, and for one whose
+    reference is not what the device computes.
     """
-    models = [Model(load_bundle(bundle_path(name)), device) for name in names]
+    models = [_serving(load_bundle(bundle_path(name)), device) for name in names]
     if not models or len({model.name for model in models}) < len(models):
         raise BundleError(f"models: {', '.join(names) or 'none'}: give at least one, and each once")
     return models
+
+
+def _serving(bundle: Bundle, device: str) -> Model:
+    """Return a model with networks made faster, or as they are if that changes what they compute.
+
+    Computing the reference also warms up what compiles or allocates at first use.
+    """
+    members = tuple(replace(one, network=prepared(one.network)) for one in bundle.members)
+    fast = replace(bundle, network=prepared(bundle.network), members=members)
+    try:
+        return _checked(Model(fast, device))
+    except BundleError:
+        return _checked(Model(bundle, device))
+
+
+def _checked(model: Model) -> Model:
+    for bundle in (*model.bundle.members, model.bundle):
+        check_reference(bundle, model.device)
+    return model
 
 
 def settings_for(models: Sequence[Model], settings: FlowSettings | None = None) -> FlowSettings:
@@ -201,12 +235,24 @@ def judge_rows(
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name not in ("cpu", "cuda"):
-        raise BundleError(f"device: {name!r} is not one of auto, cpu, cuda")
-    if name == "cuda" and not torch.cuda.is_available():
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(DEVICES, name):
+        raise BundleError(f"device: {name!r} is not one of auto, cpu, cuda, cuda:N")
+    device = torch.device(name)
+    if device.type == "cuda":
+        _check_cuda(device.index or 0)
+    return device
+
+
+def _check_cuda(index: int) -> None:
+    if not torch.cuda.is_available():
         raise BundleError("device: torch sees no CUDA device here: use cpu or auto")
-    return torch.device(name)
+    if index >= torch.cuda.device_count():
+        raise BundleError(
+            f"device: there is no cuda:{index}, the last is cuda:{torch.cuda.device_count() - 1}"
+        )
+    # Its 10 bits of precision would not give the bundles' reference outputs.
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def _padded(inputs: Tensor) -> Tensor:
@@ -217,13 +263,6 @@ def _padded(inputs: Tensor) -> Tensor:
     """
     room = (1 << (len(inputs) - 1).bit_length()) - len(inputs)
     return torch.cat([inputs, inputs.new_zeros(room, *inputs.shape[1:])]) if room else inputs
-
-
-def _chunks(count: int, shape: tuple[int, ...]) -> Iterator[slice]:
-    """Cut `count` inputs into slices of a power of two, of at most `BATCH_VALUES` values."""
-    size = 1 << max(0, (BATCH_VALUES // math.prod(shape)).bit_length() - 1)
-    for start in range(0, count, size):
-        yield slice(start, min(start + size, count))
 
 
 def mean_by_row(

@@ -132,8 +132,16 @@ def verify(path: Path) -> float:
 
     Raises BundleError if it does not load, or differs by more than `TOLERANCE`.
     """
-    bundle = load_bundle(path)
-    file = _inside(path, REFERENCE)
+    return check_reference(load_bundle(path))
+
+
+def check_reference(bundle: Bundle, device: torch.device | None = None) -> float:
+    """Compute a loaded bundle's reference and return the largest difference of a probability.
+
+    `device` is where the network is, if not on the CPU. Raises BundleError if it differs by more
+    than `TOLERANCE`.
+    """
+    file = _inside(bundle.path, REFERENCE)
     tensors = read_tensors(file, bundle.config.reference_sha256, "reference_sha256")
     if tensors.keys() != {"input", "probabilities"}:
         raise BundleError(
@@ -141,15 +149,15 @@ def verify(path: Path) -> float:
         )
     try:
         with torch.inference_mode():
-            difference = (
-                (bundle.probabilities(tensors["input"]) - tensors["probabilities"]).abs().max()
-            )
+            found = bundle.probabilities(tensors["input"].to(device)).cpu()
+            difference = (found - tensors["probabilities"]).abs().max()
     except RuntimeError as fault:
         raise BundleError(f"{file}: does not fit the network ({fault}): save it again") from fault
     if not float(difference) <= TOLERANCE:
         raise BundleError(
-            f"{file}: probabilities differ by {float(difference):.2g} (at most {TOLERANCE}): this "
-            "machine's torch computes something else; compare its version with constraints.txt"
+            f"{file}: probabilities differ by {float(difference):.2g} (at most {TOLERANCE}) on "
+            f"{device or 'cpu'}: this machine's torch computes something else; compare its version "
+            "with constraints.txt"
         )
     return float(difference)
 

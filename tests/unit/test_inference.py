@@ -1,9 +1,11 @@
+import copy
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from mtc_sensor import inference
 from mtc_sensor.errors import BundleError
@@ -13,6 +15,7 @@ from mtc_sensor.features.spec import ByteMatrixSpec, FlowPicSpec
 from mtc_sensor.flow import FlowBatch, Kind, pack_samples
 from mtc_sensor.inference import Model, judge_records, load_models
 from mtc_sensor.models.bundle import load_bundle
+from mtc_sensor.models.novelty import last_linear
 
 from .models.bundles import change_config, make_bundle
 
@@ -101,13 +104,13 @@ def test_batches_do_not_change_the_result(
 ) -> None:
     batch = records(20)
     whole = [model.predict(batch) for model in (byte_model, flowpic_model)]
-    monkeypatch.setattr(inference, "BATCH_VALUES", values)
+    monkeypatch.setitem(inference.BATCH_VALUES, "cpu", values)
     for model, expected in zip((byte_model, flowpic_model), whole, strict=True):
         np.testing.assert_allclose(model.predict(batch), expected, atol=1e-6)
 
 
 def test_forward_passes_are_bounded(flowpic_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "BATCH_VALUES", 5 * 2 * 32 * 32)
+    monkeypatch.setitem(inference.BATCH_VALUES, "cpu", 5 * 2 * 32 * 32)
     sizes: list[int] = []
     network = flowpic_model.bundle.network
     hook = network.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
@@ -155,11 +158,44 @@ def test_the_temperature_of_the_bundle_counts(tmp_path: Path) -> None:
     assert (hot.max(1) < warm.max(1)).all()
 
 
+def test_served_models_compute_what_the_bundles_networks_do(tmp_path: Path) -> None:
+    paths = [make_bundle(tmp_path / kind, kind) for kind in ("byte_matrix", "flowpic")]
+    for path in paths:
+        (served,) = load_models([str(path)], "cpu")
+        plain = Model(load_bundle(path), "cpu")
+        np.testing.assert_allclose(served.predict(records()), plain.predict(records()), atol=1e-5)
+
+
+def test_a_network_that_got_worse_by_being_made_faster_is_served_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(network: nn.Module) -> nn.Module:
+        changed = copy.deepcopy(network)
+        last_linear(changed).bias.data += torch.arange(3.0)
+        return changed
+
+    monkeypatch.setattr(inference, "prepared", spoil)
+    path = make_bundle(tmp_path / "a")
+    (served,) = load_models([str(path)], "cpu")
+    plain = Model(load_bundle(path), "cpu")
+    np.testing.assert_array_equal(served.predict(records()), plain.predict(records()))
+
+
+def test_a_bundle_whose_reference_is_not_computed_is_refused(tmp_path: Path) -> None:
+    path = make_bundle(tmp_path / "a")
+    change_config(path, temperature=3.0)
+    with pytest.raises(
+        BundleError, match=r"probabilities differ by .* on cpu: this machine's torch"
+    ):
+        load_models([str(path)], "cpu")
+
+
 def test_devices(tmp_path: Path) -> None:
     bundle = load_bundle(make_bundle(tmp_path / "a"))
-    with pytest.raises(BundleError, match="'tpu' is not one of auto, cpu, cuda"):
+    with pytest.raises(BundleError, match="'tpu' is not one of auto, cpu, cuda, cuda:N"):
         Model(bundle, "tpu")
     if not torch.cuda.is_available():
         assert Model(bundle, "auto").device.type == "cpu"
-        with pytest.raises(BundleError, match="no CUDA device"):
-            Model(bundle, "cuda")
+        for name in ("cuda", "cuda:1"):
+            with pytest.raises(BundleError, match="no CUDA device"):
+                Model(bundle, name)
