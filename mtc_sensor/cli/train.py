@@ -14,6 +14,7 @@ from mtc_sensor.cli.progress import Bar
 
 if TYPE_CHECKING:
     from mtc_sensor.training.ranks import Ranks
+    from mtc_sensor.training.splits import Unseen
 
 
 @click.command()
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     "--tune", type=click.IntRange(1, 10_000), metavar="N",
     help="Try N settings from the recipe's space first, and train with the best.",
 )  # fmt: skip
+@click.option(
+    "--unseen", type=click.Choice(["family", "source"]),
+    help="Train five times, without some malware families (or publishers of malware) and some "
+    "publishers of benign traffic, and measure on these.",
+)  # fmt: skip
 @device_option
 @workers_option
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
@@ -39,6 +45,7 @@ def train(
     store: Path | None,
     resume: bool,
     tune: int | None,
+    unseen: Unseen | None,
     device: str,
     workers: int,
     as_json: bool,
@@ -48,19 +55,27 @@ def train(
     OUT gets the bundle with its card, and in OUT/run the record of the run with learning curves and
     confusion matrix. Killed and called again with --resume, training goes on after the last whole
     epoch, exactly as it would have. Under torchrun, all processes train together.
+
+    With --unseen, OUT gets a bundle for each fold, not calibrated, and the figures of all:
+    unseen.json and unseen.md. Recipes of a fusion's members are taken from RECIPE's folder.
     """
     from mtc_sensor.cli.labelled import default_store  # noqa: PLC0415 - these load torch and numba
     from mtc_sensor.training.manifest import read_manifest  # noqa: PLC0415
     from mtc_sensor.training.ranks import ranks  # noqa: PLC0415
     from mtc_sensor.training.recipe import read_recipe  # noqa: PLC0415
     from mtc_sensor.training.session import Session  # noqa: PLC0415
+    from mtc_sensor.training.unseen import ask_unseen  # noqa: PLC0415
 
     chosen, manifest = read_recipe(recipe), read_manifest(data)
     with ranks(device) as group, _Bars(group) as bars:
         session = Session(
             manifest, store or default_store(), group, workers, resume, bars.read, bars.trained
         )
-        trained = session.run(chosen, out, tune)
+        if unseen:
+            members = [read_recipe(recipe.parent / f"{name}.yaml") for name in chosen.members]
+            trained = ask_unseen(chosen, members, session, unseen, out)
+        else:
+            trained = session.run(chosen, out, tune)
     if group.leads:
         click.echo(json.dumps(trained.as_json()) if as_json else trained.as_text())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from numpy.typing import NDArray
 
 from mtc_sensor.capture.flows import FlowSettings
 from mtc_sensor.errors import DataError
+from mtc_sensor.features.spec import FeatureSpec
 from mtc_sensor.flow import FlowBatch, Kind
 from mtc_sensor.fusion import Members
-from mtc_sensor.inference import Model, settings_for
+from mtc_sensor.inference import Model
 from mtc_sensor.models.bundle import find_member, load_bundle
 from mtc_sensor.training import splits
 from mtc_sensor.training.manifest import Manifest
@@ -68,22 +70,56 @@ def read_data(
         A member of a fusion cannot be used.
     """
     members = tuple(Model(load_bundle(find_member(out, name)), "cpu") for name in recipe.members)
-    usual = FlowSettings(min_packets=min(FlowSettings().min_packets, recipe.judges.min_packets))
-    needs = recipe.input
-    settings = settings_for(members, usual)
-    if needs is not None:
-        width = max(usual.head_bytes, needs.head_bytes)
-        settings = replace(usual, head_bytes=width, tokens=needs.reads_tokens)
-    kept = Store(store, settings)
-    task = _with_sets(task_named(recipe.task, manifest, kept, workers, progress), recipe.sets)
-    labelled = load(task, manifest, kept, workers, progress)
-    labelled = labelled.take(_judged(recipe, members, labelled.flows))
+    inputs = [member.bundle.spec for member in members]
+    task, labelled = read_records(recipe, inputs, manifest, store, workers, progress)
+    if members:
+        labelled = labelled.take(Members(members).rows(labelled.flows))
     split = _split(recipe, labelled)
     if members and not recipe.equal:
         held = labelled.take(split.val)
         halves = splits.honest(held, "capture", recipe.same, share=0.5, seed=recipe.seed)
         split = splits.Split(split.val[halves.train], split.val[halves.val])
     return _labelled(recipe, task, labelled, split, manifest.sha256, members)
+
+
+def read_records(
+    recipe: Recipe,
+    inputs: Sequence[FeatureSpec],
+    manifest: Manifest,
+    store: Path,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> tuple[Task, Labelled]:
+    """Return a recipe's task and all of its records that can be judged, on no side yet.
+
+    `inputs` are those of a fusion's members, each enough; other recipes have their own. The other
+    parameters are those of `read_data`.
+    """
+    inputs = [recipe.input] if recipe.input is not None else inputs
+    usual = FlowSettings(min_packets=min(FlowSettings().min_packets, recipe.judges.min_packets))
+    width = max([usual.head_bytes, *(needs.head_bytes for needs in inputs)])
+    tokens = any(needs.reads_tokens for needs in inputs)
+    kept = Store(store, replace(usual, head_bytes=width, tokens=tokens))
+    task = _with_sets(task_named(recipe.task, manifest, kept, workers, progress), recipe.sets)
+    labelled = load(task, manifest, kept, workers, progress)
+    return task, labelled.take(judged(recipe, inputs, labelled.flows))
+
+
+def judged(recipe: Recipe, inputs: Sequence[FeatureSpec], flows: FlowBatch) -> NDArray[np.bool_]:
+    """(n,) records that a model of the recipe is asked about, and that give one of the inputs."""
+    kinds = [Kind[name.upper()] for name in recipe.judges.kinds]
+    asked = np.isin(flows.kind, kinds) & (flows.packets >= recipe.judges.min_packets)
+    some: NDArray[np.bool_] = np.any([_there(needs, flows) for needs in inputs], axis=0)
+    return asked & some
+
+
+def _there(needs: FeatureSpec, flows: FlowBatch) -> NDArray[np.bool_]:
+    there = np.ones(len(flows), np.bool_)
+    if needs.head_bytes:
+        there &= flows.heads > 0
+    if needs.reads_tokens:
+        there &= np.diff(flows.token_offsets) > 0
+    return there
 
 
 def _labelled(
@@ -119,19 +155,6 @@ def _split(recipe: Recipe, labelled: Labelled) -> splits.Split:
 
 def _with_sets(task: Task, sets: list[str]) -> Task:
     return replace(task, sets=tuple(sets)) if sets else task
-
-
-def _judged(recipe: Recipe, members: tuple[Model, ...], flows: FlowBatch) -> NDArray[np.bool_]:
-    """(n,) records that the model will be asked about."""
-    kinds = [Kind[name.upper()] for name in recipe.judges.kinds]
-    judged = np.isin(flows.kind, kinds) & (flows.packets >= recipe.judges.min_packets)
-    if recipe.input is None:
-        return judged & Members(members).rows(flows)
-    if recipe.input.head_bytes:
-        judged &= flows.heads > 0
-    if recipe.input.reads_tokens:
-        judged &= np.diff(flows.token_offsets) > 0
-    return judged
 
 
 def _renumbered(labelled: Labelled, present: NDArray[np.int64]) -> Labelled:

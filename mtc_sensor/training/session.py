@@ -42,6 +42,11 @@ class Result:
         lines += [[_text(row[name]) for name in names] for row in self.rows]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
+    def write(self, out: Path, name: str) -> None:
+        """Write `name`.json and `name`.md into the folder `out`."""
+        (out / f"{name}.json").write_text(json.dumps(self.rows, indent=1) + "\n")
+        (out / f"{name}.md").write_text(self.as_text() + "\n")
+
 
 @dataclass(frozen=True)
 class Session:
@@ -113,8 +118,7 @@ class Session:
                 continue
             result.rows.extend(self._one(variant, out / variant.name, changes))
             if self.ranks.leads:
-                file.write_text(json.dumps(result.rows, indent=1) + "\n")
-                (out / f"{STUDY}.md").write_text(result.as_text() + "\n")
+                result.write(out, STUDY)
         return result
 
 

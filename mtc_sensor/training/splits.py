@@ -26,10 +26,14 @@ By: TypeAlias = Literal["manifest", "capture", "time", "host", "family", "source
 """What is kept apart; ``manifest`` takes its column ``split``."""
 Same: TypeAlias = Literal["sizes", "bytes"]
 """What makes two records one: sizes and directions of the first packets, or their masked bytes."""
+Unseen: TypeAlias = Literal["family", "source"]
+"""What malicious rows `leave_out` leaves out together."""
 Rows: TypeAlias = NDArray[np.int64]
 
 SIGNATURE_PACKETS = 10
 VAL_SHARE = 0.2
+FOLDS = 5
+"""Of `leave_out`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,30 +96,59 @@ def paper(
     return _apart(labelled, ~val, val, same)
 
 
-def leave_one_out(
+def leave_out(
     labelled: Labelled,
-    by: By,
-    malicious: NDArray[np.bool_] | None = None,
+    malicious: NDArray[np.bool_],
+    by: Unseen,
     same: Sequence[Same] = ("bytes",),
-) -> Iterator[tuple[str, Split]]:
-    """Yield each group's name with a split that validates on it and trains on the others' rows.
+) -> Iterator[tuple[list[str], Split]]:
+    """Yield `FOLDS` splits, each validated on families and publishers that it does not train on.
 
-    With `malicious`, (n,), groups are of malicious or of benign rows only, and the rows of the
-    other kind are split by `honest`: a detector that has never seen the family (or the benign
-    source) is asked about it beside benign (malicious) rows that it has not seen either.
+    Every row is validated on once: publishers of benign rows, and families (or publishers) of
+    malicious ones, are dealt out so that folds have about as many rows of either kind.
+
+    Parameters
+    ----------
+    labelled
+        What to split.
+    malicious
+        (n,) which rows are.
+    by
+        ``family`` or ``source``: what of the malicious rows is left out.
+    same
+        What makes two records duplicates.
+
+    Yields
+    ------
+    tuple[list[str], Split]
+        What is left out, by name, and the rows.
+
+    Raises
+    ------
+    DataError
+        A side would be empty: there are too few publishers or families.
     """
-    groups = group_keys(labelled, by)
-    kind = np.zeros(len(labelled), np.bool_) if malicious is None else malicious
-    base = honest(labelled, same=same) if malicious is not None else None
-    for side in np.unique(kind):
-        for name in np.unique(groups[kind == side]):
-            if name:
-                left = (groups == name) & (kind == side)
-                train, val = ~left, left
-                if base is not None:
-                    held = _of(base.val, kind != side)
-                    train, val = ~left & ~held, left | held
-                yield str(name), _apart(labelled, train, val, same)
+    keys = np.where(malicious, group_keys(labelled, by), group_keys(labelled, "source"))
+    keys = np.where(keys == "", labelled.of(lambda source: source.path), keys)
+    names, key = np.unique(keys, return_inverse=True)
+    fold = _dealt(
+        np.stack([np.bincount(key[m], minlength=len(names)) for m in (malicious, ~malicious)])
+    )
+    for number in range(FOLDS):
+        left = fold[key] == number
+        yield names[fold == number].tolist(), _apart(labelled, ~left, left, same)
+
+
+def _dealt(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return (groups,) folds for (kinds, groups) counts of rows, large groups first."""
+    fold = np.full(rows.shape[1], -1)
+    for counts in rows:
+        filled = np.bincount(fold[fold >= 0], counts[fold >= 0], minlength=FOLDS)
+        for group in np.argsort(-counts, kind="stable"):
+            if counts[group] and fold[group] < 0:
+                fold[group] = filled.argmin()
+                filled[fold[group]] += counts[group]
+    return fold
 
 
 def group_keys(labelled: Labelled, by: By) -> NDArray[np.str_]:
@@ -241,10 +274,3 @@ def _latest(labelled: Labelled, share: float) -> NDArray[np.bool_]:
         rows = order[labelled.label[order] == one]
         latest[rows[len(rows) - int(share * len(rows)) :]] = True
     return latest
-
-
-def _of(rows: Rows, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(n,) which are of `rows` and `among`."""
-    found = np.zeros(len(among), np.bool_)
-    found[rows] = True
-    return found & among

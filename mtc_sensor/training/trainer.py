@@ -92,6 +92,29 @@ def train(
         What was written would be refused.
     """
     began = time.time()
+    state, notes = fit(recipe, data, out, ranks, resume=resume, told=told)
+    if not ranks.leads:
+        return None
+    evaluation = finish(recipe, data, out)
+    trained = Trained(out, evaluation, state.history, round(time.time() - began, 1))
+    _record(recipe, data, trained, notes)
+    (out / RUN / CHECKPOINT).unlink(missing_ok=True)
+    return trained
+
+
+def fit(
+    recipe: Recipe,
+    data: Data,
+    out: Path,
+    ranks: Ranks,
+    *,
+    resume: bool = False,
+    told: Told = lambda epoch, epochs, figures: None,
+) -> tuple[Progressed, dict[str, object]]:
+    """Train a recipe's network into a bundle without calibration, scores or card.
+
+    Parameters and errors are those of `train`. Returns how training went, and notes on it.
+    """
     notes: dict[str, object] = {}
     state = Progressed()
     network: nn.Module
@@ -107,14 +130,9 @@ def train(
         else:
             network, state, notes = _fit(recipe, data, built, sampler, out, ranks, resume, told)
     ranks.wait()
-    if not ranks.leads:
-        return None
-    save_bundle(out, _config(recipe, data, spec), network.cpu(), _reference(spec), "")
-    evaluation = finish(recipe, data, out)
-    trained = Trained(out, evaluation, state.history, round(time.time() - began, 1))
-    _record(recipe, data, trained, notes)
-    (out / RUN / CHECKPOINT).unlink(missing_ok=True)
-    return trained
+    if ranks.leads:
+        save_bundle(out, _config(recipe, data, spec), network.cpu(), _reference(spec), "")
+    return state, notes
 
 
 def _fit(

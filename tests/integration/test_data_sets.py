@@ -9,7 +9,7 @@ import pytest
 
 from mtc_sensor.capture.flows import FlowSettings
 from mtc_sensor.training.manifest import read_manifest
-from mtc_sensor.training.splits import honest, leave_one_out, signatures
+from mtc_sensor.training.splits import group_keys, honest, leave_out, signatures
 from mtc_sensor.training.store import Store
 from mtc_sensor.training.tasks import TASKS, load
 from tests.unit.training.labelled import flows
@@ -50,18 +50,19 @@ def test_all_that_is_not_a_capture_is_read(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_families_are_left_out_one_at_a_time(data: Path, tmp_path: Path) -> None:
+def test_families_and_publishers_are_left_out_together(data: Path, tmp_path: Path) -> None:
     whole = read_manifest(data, ["malware", "benign"])
-    few = tuple(s for s in whole.sources if s.family in ("dridex", "jaff", "dns", "http", "quic"))
+    known = ("dridex", "jaff", "locky", "emotet", "trickbot", "dns", "http", "quic")
+    few = tuple(s for s in whole.sources if s.family in known or s.source != "ntop/nDPI")
+    few = tuple(s for s in few if s.set == "benign" or s.family in known)
     manifest = type(whole)(whole.root, few, whole.sha256)
     labelled = load(TASKS["malicious"], manifest, Store(tmp_path))
     malicious = labelled.label == 1
-    family = labelled.of(lambda source: source.family)
-    seen = set()
-    for name, split in leave_one_out(labelled, "family", malicious):
-        assert (
-            name not in family[split.train][malicious[split.train] == malicious[family == name][0]]
-        )
+    key = np.where(malicious, group_keys(labelled, "family"), group_keys(labelled, "source"))
+    seen: list[str] = []
+    for left, split in leave_out(labelled, malicious, "family"):
+        assert not np.isin(key[split.train], left).any()
+        assert np.isin(key[split.val], left).all()
         assert set(malicious[split.val]) == {False, True}
-        seen.add(name)
-    assert {"dridex", "jaff"} <= seen
+        seen += left
+    assert sorted(seen) == sorted(set(key.tolist()))

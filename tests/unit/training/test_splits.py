@@ -13,7 +13,7 @@ from mtc_sensor.training.splits import (
     Split,
     first_of_each,
     honest,
-    leave_one_out,
+    leave_out,
     paper,
     signatures,
     size_sequences,
@@ -169,25 +169,41 @@ def test_paper_keeps_duplicates_unless_told() -> None:
         paper(made, same=("sizes",))
 
 
-def test_leaving_out_one_family_beside_rows_of_the_other_kind() -> None:
-    sources = [
-        source("a", family="zeus"),
-        source("b", family="cerber"),
-        source("c", "val", family="zeus"),
-        source("d", family="web"),
-        source("e", "val", family="mail"),
+def unseen_sources() -> list[Source]:
+    """Two families of each of three publishers of malware, four benign publishers."""
+    bad = [
+        replace(source(f"{lab}{n}", family=f"{lab}-{n}"), source=lab) for lab in "abc" for n in "12"
     ]
-    made = labelled([1, 1, 1, 0, 0], [0, 1, 2, 3, 4], sources)
-    got = {name: rows(split) for name, split in leave_one_out(made, "family", made.label == 1)}
-    assert got == {
-        "cerber": ([0, 2, 3], [1, 4]),
-        "zeus": ([1, 3], [0, 2, 4]),
-        "mail": ([0, 1, 3], [2, 4]),
-        "web": ([0, 1, 4], [2, 3]),
-    }
+    return bad + [replace(source(f"{lab}w", family="web"), source=lab) for lab in "cdefg"]
 
 
-def test_leaving_out_one_group_of_all() -> None:
-    made = labelled([0, 1, 0], [0, 1, 2], [source("a"), source("b"), source("c")])
-    got = {name: rows(split) for name, split in leave_one_out(made, "capture")}
-    assert got == {"a": ([1, 2], [0]), "b": ([0, 2], [1]), "c": ([0, 1], [2])}
+def test_each_family_and_publisher_is_left_out_once() -> None:
+    sources = unseen_sources()
+    made = labelled([1] * 6 + [0] * 5, list(range(11)), sources)
+    malicious = made.label == 1
+    asked = []
+    for left, split in leave_out(made, malicious, "family"):
+        train, val = rows(split)
+        assert sorted(train + val) == list(range(11))
+        kinds = {
+            (s.family if malicious[i] else s.source) for i, s in enumerate(sources) if i in val
+        }
+        assert kinds == set(left)
+        assert set(malicious[val]) == {False, True}
+        asked += val
+    assert sorted(asked) == list(range(11))
+
+
+def test_a_publisher_of_both_kinds_is_left_out_as_a_whole() -> None:
+    sources = unseen_sources()
+    made = labelled([1] * 6 + [0] * 5, list(range(11)), sources)
+    folds = leave_out(made, made.label == 1, "source")
+    got = {tuple(left): rows(split)[1] for left, split in folds}
+    assert sorted(val for rows in got.values() for val in rows) == list(range(11))
+    assert next(val for left, val in got.items() if "c" in left) == [4, 5, 6]
+
+
+def test_too_few_publishers_to_leave_one_out() -> None:
+    made = labelled([1, 0], [0, 1], [source("a", family="zeus"), source("b")])
+    with pytest.raises(DataError, match="training"):
+        list(leave_out(made, made.label == 1, "family"))
