@@ -3,9 +3,10 @@
     python benchmarks/inference.py
 
 The plain loop takes one record at a time, through the same network without gradients, and has its
-inputs for nothing: they are built before the clock runs. Our side begins with records as they come
-off the wire, builds the inputs, asks the network, calibrates, and makes verdicts with evidence:
-what the sensor does with a batch. The sides take turns; the best of ``--rounds`` counts.
+inputs for nothing: they are built before the clock runs. Our sides begin with records as they come
+off the wire: `outputs` builds the inputs, asks the network and calibrates; `judge`, which is what
+the sensor does, makes verdicts of that too, malicious ones with evidence, which costs as much as
+some 20 records. The sides take turns; the best of ``--rounds`` counts.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -46,14 +48,15 @@ def plain_loop(model: Model, inputs: Sequence[Sequence[Tensor]]) -> None:
                 one.bundle.outputs(part)[0].cpu()
 
 
-def rate(run: Callable[[], object], records: int, rounds: int) -> float:
-    """Return records per second of the best of `rounds`."""
-    best = float("inf")
+def rates(sides: Sequence[tuple[int, Callable[[], object]]], rounds: int) -> list[float]:
+    """Return records per second of sides that judge so many; the best of `rounds` counts."""
+    best = [float("inf")] * len(sides)
     for _ in range(rounds):
-        begin = time.perf_counter()
-        run()
-        best = min(best, time.perf_counter() - begin)
-    return records / best
+        for side, (_, run) in enumerate(sides):
+            begin = time.perf_counter()
+            run()
+            best[side] = min(best[side], time.perf_counter() - begin)
+    return [count / seconds for (count, _), seconds in zip(sides, best, strict=True)]
 
 
 def compare(model: Model, records: FlowBatch, sizes: Sequence[int], rounds: int) -> None:
@@ -61,19 +64,28 @@ def compare(model: Model, records: FlowBatch, sizes: Sequence[int], rounds: int)
     rows = np.resize(model.rows(records), max(*sizes, SINGLE))
     inputs = single_inputs(model, records.take(rows[:SINGLE]))
     for size in sizes:
-        batch = records.take(rows[:size])
-        repeats = max(1, 256 // size)
-
-        def ours(batch: FlowBatch = batch, repeats: int = repeats) -> None:
-            for _ in range(repeats):
-                model.judge(batch)
-
-        ours()
-        one = rate(lambda: plain_loop(model, inputs), len(inputs), rounds)
-        many = rate(ours, size * repeats, rounds)
-        print(
-            f"{model.name:>12s} {size:6d} {many:12,.0f} {one:12,.0f} {many / one:7.1f}x", flush=True
+        batches = [records.take(rows[:size])] * max(1, 256 // size)
+        count = size * len(batches)
+        malicious = model.judge(batches[0]).malicious.mean()
+        plain, outputs, judge = rates(
+            (
+                (len(inputs), partial(plain_loop, model, inputs)),
+                (count, partial(each, model.outputs, batches)),
+                (count, partial(each, model.judge, batches)),
+            ),
+            rounds,
         )
+        print(
+            f"{model.name:>12s} {size:6d} {plain:10,.0f} {outputs:10,.0f} {judge:10,.0f} "
+            f"{malicious:10.1%} {outputs / plain:13.1f}x {judge / plain:11.1f}x",
+            flush=True,
+        )
+
+
+def each(run: Callable[[FlowBatch], object], batches: Sequence[FlowBatch]) -> None:
+    """Call `run` with one batch after the other."""
+    for batch in batches:
+        run(batch)
 
 
 def main() -> None:
@@ -95,7 +107,9 @@ def main() -> None:
     print(f"{machine()}; {models[0].device}, {torch.get_num_threads()} threads of torch")
     print(describe(samples))
     records = to_flow_batch(samples)
-    print(f"{'model':>12s}  batch    records/s   plain loop    ratio")
+    print(
+        "records/s:    batch plain loop    outputs      judge  malicious outputs/plain judge/plain"
+    )
     for model in models:
         compare(model, records, options.batch, options.rounds)
 
