@@ -150,11 +150,13 @@ class Broker(Transport):
             return
         code, codes = status.get_status().code(), self._bindings.SC
         if code == codes.PeerAdded:
+            logger.info("broker %s:%d: connected", self._host, self._port)
             self._backoff.reset()
             self.generation += 1
             self._peered.set()
             self._notify(Connected(self.generation))
         elif code in (codes.PeerLost, codes.PeerRemoved):
+            logger.warning("broker %s:%d: disconnected", self._host, self._port)
             self._peered.clear()
             self._connect_again()
 

@@ -9,6 +9,7 @@ its own.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import socket
@@ -51,6 +52,12 @@ _HANDSHAKE_FAILED = (
     | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
     | zmq.Event.HANDSHAKE_FAILED_AUTH
 )
+_TOLD: dict[int, tuple[int, str]] = {
+    zmq.Event.HANDSHAKE_SUCCEEDED: (logging.INFO, "connected"),
+    zmq.Event.DISCONNECTED: (logging.WARNING, "disconnected"),
+    zmq.Event.CONNECT_RETRIED: (logging.WARNING, "no connection, trying again"),
+}
+"""What is logged of the socket that receives."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +120,15 @@ class ZeroMQ(Transport):
         self._outbox: deque[_Outgoing] = deque()
         self._room = threading.Condition()
         self._context = zmq.Context()
-        self._sub = self._connect(zmq.SUB, xpub, curve)
-        self._xpub = self._connect(zmq.XPUB, xsub, curve)
+        self._endpoint = xpub
+        self._sub = self._context.socket(zmq.SUB)
+        self._monitor = self._sub.get_monitor_socket(sum(_TOLD) | _HANDSHAKE_FAILED)
+        self._connect(self._sub, xpub, curve)
+        self._xpub = self._context.socket(zmq.XPUB)
+        self._xpub.setsockopt(zmq.XPUB_NODROP, 1)
+        # With it a lost connection takes its subscriptions along, and we see that.
+        self._xpub.setsockopt(zmq.IMMEDIATE, 1)
+        self._connect(self._xpub, xsub, curve)
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
         self._woken.setblocking(False)
@@ -156,17 +170,12 @@ class ZeroMQ(Transport):
         if self._thread.ident is None:  # a context with sockets would wait for them forever
             self._release(linger=0)
 
-    def _connect(self, kind: int, endpoint: str, curve: Curve | None) -> zmq.Socket[bytes]:
-        sock: zmq.Socket[bytes] = self._context.socket(kind)
+    def _connect(self, sock: zmq.Socket[bytes], endpoint: str, curve: Curve | None) -> None:
         sock.setsockopt(zmq.LINGER, _LINGER_MS)
         sock.setsockopt(zmq.RECONNECT_IVL, random.randint(50, 100))  # noqa: S311 - no secret
         sock.setsockopt(zmq.RECONNECT_IVL_MAX, random.randint(2500, 5000))  # noqa: S311
         sock.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
         sock.setsockopt(zmq.IPV6, 1)
-        if kind == zmq.XPUB:
-            sock.setsockopt(zmq.XPUB_NODROP, 1)
-            # With it a lost connection takes its subscriptions along, and we see that.
-            sock.setsockopt(zmq.IMMEDIATE, 1)
         try:
             if curve is not None:
                 sock.setsockopt_string(zmq.CURVE_SERVERKEY, curve.server_publickey)
@@ -179,24 +188,22 @@ class ZeroMQ(Transport):
                 f"transport.zeromq: {endpoint}: {fault.strerror}: an endpoint is like "
                 "tcp://127.0.0.1:5555, a CURVE key has 40 characters of Z85"
             ) from fault
-        return sock
 
     def _wake_up(self) -> None:
         with suppress(OSError):  # full: it is going to wake up anyway; closed: it has ended
             self._wake.send(b"\0")
 
     def _run(self) -> None:
-        monitor = self._sub.get_monitor_socket(_HANDSHAKE_FAILED)
         for topic in self.topics:
             self._sub.setsockopt_string(zmq.SUBSCRIBE, topic)
         poller = zmq.Poller()
-        for source in (self._sub, self._xpub, self._woken, monitor):
+        for source in (self._sub, self._xpub, self._woken, self._monitor):
             poller.register(source, zmq.POLLIN)
         wait = _IDLE_MS
         while not self._closing.is_set():
             ready = dict(poller.poll(wait))
-            if monitor in ready:
-                self._complain(recv_monitor_message(monitor)["event"])
+            if self._monitor in ready:
+                self._tell(recv_monitor_message(self._monitor)["event"])
             if self._woken.fileno() in ready:
                 self._woken.recv(4096)
             self._receive_subscriptions()
@@ -217,7 +224,11 @@ class ZeroMQ(Transport):
         self._wake.close()
         self._woken.close()
 
-    def _complain(self, event: int) -> None:
+    def _tell(self, event: int) -> None:
+        if event in _TOLD:
+            level, what = _TOLD[event]
+            logger.log(level, "zeromq %s: %s", self._endpoint, what)
+            return
         self.counts["handshake_failed"] += 1
         logger.error(
             "zeromq: handshake failed (event %#x): check the keys of transport.zeromq.curve", event

@@ -30,7 +30,7 @@ TOPICS = (topics.samples_of(0), topics.statuses_of(0))
 TIMEOUT_S = 20.0
 
 
-def judge(samples: Sequence[Sample]) -> list[list[Verdict]]:
+def judge(samples: Sequence[Sample], strain: float = 0.0) -> list[list[Verdict]]:
     return [
         [
             Verdict(
@@ -44,7 +44,7 @@ def judge(samples: Sequence[Sample]) -> list[list[Verdict]]:
 
 @contextmanager
 def running(transport: Transport, inbox: Inbox) -> Iterator[Sensor]:
-    sensor = Sensor(Streams("s1", [0]), transport, inbox, judge, wait_s=0.01)
+    sensor = Sensor(Streams("s1", [0]), transport, inbox, judge)
     ends = threading.Event()
     thread = threading.Thread(target=sensor.run, args=(ends.is_set,))
     thread.start()
@@ -147,6 +147,27 @@ def test_a_restarted_proxy_is_connected_again_and_nothing_is_lost(tmp_path: Path
         bus.close()
         with ZeroMQBus([exporter], tmp_path):
             assert_all_judged(exporter, sensor)
+
+
+def test_a_log_says_whether_the_bus_is_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "mtc_sensor")
+    inbox, buses = Inbox(), [ZeroMQBus([], tmp_path) for _ in range(2)]
+    told = [f"zeromq {buses[0].xpub}: {what}" for what in ("connected", "disconnected")]
+    with running(ZeroMQ(inbox, TOPICS, buses[0].xpub, buses[0].xsub), inbox):
+        wait_for(lambda: "no connection, trying again" in caplog.text)
+        for number, bus in enumerate(buses, 1):
+            with bus:
+                wait_for(lambda: caplog.messages.count(told[0]) == number)  # noqa: B023
+            wait_for(lambda: caplog.messages.count(told[1]) == number)  # noqa: B023
+    exporter = Exporter(samples(20))
+    with over_websocket([exporter], drop_after=10) as (sensor, websocket):
+        assert_all_judged(exporter, sensor)
+        said = [text for text in caplog.messages if text.startswith(f"websocket {websocket.url}: ")]
+    first, lost, again = [text.removeprefix(f"websocket {websocket.url}: ") for text in said[:3]]
+    assert first == again == "connected to zeek"
+    assert "1008 (policy violation)" in lost
 
 
 def test_two_exporters_share_the_windows(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_run import MODEL, end, sensor
+from tests.integration.test_run import MODEL, end, sensor, told
 from tests.zeek.beside import Zeek, meet, wait_for, write_flows
 from tests.zeek.test_faults_live import RESUME_S, assert_accounted
 
@@ -40,7 +40,7 @@ def test_a_reload_loses_no_sample(tmp_path: Path) -> None:
         process.terminate()
         code, log = end(process)
     assert code == 0
-    assert [line["message"] for line in log] == ["models"] * 4 + ["stopped"]
+    assert told(log) == ["models"] * 4 + ["stopped"]
     account = {"judged": RECORDS, "shed": 0, "lost": 0, "in_flight": 0}
     assert log[-1].items() >= account.items()
     assert len(zeek.verdicts) == len(set(zeek.verdicts)) == RECORDS
@@ -81,7 +81,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
         code, log = end(process)
         assert zeek.wait() == 0
     assert code == -signal.SIGTERM
-    assert [line["message"] for line in log] == ["models"]
+    assert told(log) == ["models"]
     assert len(zeek.verdicts) == len(set(zeek.verdicts))
     assert zeek.counters["acked"] < RECORDS
 
