@@ -130,9 +130,11 @@ def load_bundle(path: Path) -> Bundle:
 def verify(path: Path) -> float:
     """Load a bundle, compute its reference and return the largest difference of a probability.
 
-    Raises BundleError if it does not load, or differs by more than `TOLERANCE`.
+    Those of a fusion's members, too. Raises BundleError if it does not load, or differs by more
+    than `TOLERANCE`.
     """
-    return check_reference(load_bundle(path))
+    bundle = load_bundle(path)
+    return max(map(check_reference, (bundle, *bundle.members)))
 
 
 def check_reference(bundle: Bundle, device: torch.device | None = None) -> float:
@@ -224,10 +226,7 @@ def _neighbours(
             f"{file}: does not hold {width} features of each of 1 to {MAX_NEIGHBOURS} inputs: "
             "calibrate the bundle again"
         )
-    try:
-        return Neighbours.of(network, features, config.novelty.k, config.novelty.score)
-    except ValueError as fault:
-        raise BundleError(f"{path / CONFIG}: novelty.score: {fault}") from fault
+    return Neighbours(features, config.novelty.k)
 
 
 def _inside(path: Path, name: str) -> Path:

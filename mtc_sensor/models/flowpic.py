@@ -86,6 +86,10 @@ class MiniFlowPicNet(nn.Module):
     ACM IMC 2023.
     """
 
+    described_by = "classifier.0"
+    """Novelty is measured by the feature maps: of classes that were left out of training they show
+    twice as many as what reaches the last layer does."""
+
     def __init__(self, shape: tuple[int, int, int], labels: int) -> None:
         super().__init__()
         channels = shape[0]

@@ -13,7 +13,6 @@ Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Text = Annotated[str, Field(pattern=r"^[ -~]{1,200}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-NoveltyScore = Literal["distance", "guided"]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -52,9 +51,8 @@ class Calibration(_Strict):
 class Novelty(_Strict):
     """How far a record is from those that the model was trained on; `models.novelty` says how."""
 
-    score: NoveltyScore = "distance"
     k: Annotated[int, Field(ge=1, le=100)]
-    """How many neighbours count; of a distance only the k-th nearest."""
+    """The distance is that to the k-th nearest neighbour."""
     neighbours_sha256: Sha256
 
 

@@ -15,7 +15,7 @@ from mtc_sensor.errors import ConfigError
 from mtc_sensor.features.spec import InputSpec
 from mtc_sensor.models.forest import FORESTS
 from mtc_sensor.models.networks import NETWORKS
-from mtc_sensor.models.schema import Judges, Label, Name, Network, NoveltyScore, Text
+from mtc_sensor.models.schema import Judges, Label, Name, Network, Text
 from mtc_sensor.training.augment import BYTES
 from mtc_sensor.training.augment_flows import FLOWS
 from mtc_sensor.training.splits import By, Same
@@ -92,8 +92,6 @@ class Recipe(_Strict):
     measure: Literal["macro_f1", "auroc", "accuracy"] = "macro_f1"
     """Of the validation records, what is to be best."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
-    novelty: NoveltyScore = "distance"
-    """How records unlike the training ones are told; ``guided`` needs a network."""
     budget: AlertRate | None = None
     """None leaves the threshold of malicious verdicts at 0.5."""
 
@@ -123,8 +121,6 @@ class Recipe(_Strict):
             raise ValueError("members: name the bundles of a fusion, and only of one")
         if self.equal and not self.members:
             raise ValueError("equal: only a fusion adds up members")
-        if self.novelty == "guided" and self.is_forest:
-            raise ValueError(f"novelty: {self.network.name} has no energies: take distance")
         if (self.input is None) != bool(self.members):
             raise ValueError("input: give one, except to a fusion, whose members have theirs")
         return self
@@ -136,7 +132,7 @@ class Recipe(_Strict):
 
     def fingerprint(self) -> str:
         """Return a hash of all keys that a trained network depends on."""
-        kept = self.model_dump(mode="json", exclude={"tune", "study", "novelty", "budget", "notes"})
+        kept = self.model_dump(mode="json", exclude={"tune", "study", "budget", "notes"})
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
     def changed(self, changes: Mapping[str, Value]) -> Recipe:

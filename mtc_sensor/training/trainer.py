@@ -167,7 +167,6 @@ def finish(recipe: Recipe, data: Data, out: Path) -> Evaluation:
         None if recipe.equal else data.train.flows,
         data.val,
         AlertBudget(budget.alerts_per_day, budget.flows_per_day) if budget else None,
-        recipe.novelty,
     )
     model = Model(load_bundle(out), "cpu")
     evaluation = evaluate(model, data.task, data.val, data.train, recipe.protocol)

@@ -19,8 +19,8 @@ from mtc_sensor.flow import FlowBatch
 from mtc_sensor.inference import Model
 from mtc_sensor.models.bundle import CONFIG, NEIGHBOURS, Bundle, load_bundle
 from mtc_sensor.models.forest import OnnxForest
-from mtc_sensor.models.novelty import MAX_NEIGHBOURS, Neighbours, calibrated
-from mtc_sensor.models.schema import Budget, BundleConfig, Novelty, NoveltyScore
+from mtc_sensor.models.novelty import Neighbours, calibrated
+from mtc_sensor.models.schema import Budget, BundleConfig, Novelty
 from mtc_sensor.models.weights import sha256_of
 from mtc_sensor.training.calibration import Fit, Samples, fit_calibration
 from mtc_sensor.training.tasks import Labelled, Task
@@ -30,6 +30,8 @@ KNOWN = 0.95
 """Share of validation records of known labels that stay within the novelty limit, or, where novelty
 is not measured, are as sure as `unknown_below` demands."""
 _NEIGHBOUR = 5
+_KEPT = 1024
+"""Training inputs whose features are kept; four times as many found no more unknown classes."""
 _FEWEST = 100
 """Records below which a calibration would be chance."""
 
@@ -46,11 +48,7 @@ class Trust:
 
 
 def calibrate(
-    path: Path,
-    train: FlowBatch | None,
-    val: Labelled,
-    budget: AlertBudget | None,
-    score: NoveltyScore | None = None,
+    path: Path, train: FlowBatch | None, val: Labelled, budget: AlertBudget | None
 ) -> Trust:
     """Fit the trust of the bundle in the folder `path`, and write it there.
 
@@ -64,8 +62,6 @@ def calibrate(
         Records of other captures; labels are positions in the bundle's labels.
     budget
         What false alarms are allowed; None keeps the threshold, and with it what it means.
-    score
-        How novelty is measured by the neighbours; None for as the bundle does, or by distance.
 
     Raises
     ------
@@ -76,8 +72,7 @@ def calibrate(
     """
     bundle = load_bundle(path)
     if train is not None and not _shows_bytes(bundle):
-        known = bundle.config.novelty
-        bundle = _with_neighbours(bundle, train, score or (known.score if known else "distance"))
+        bundle = _with_neighbours(bundle, train)
     model = _plain(bundle)
     rows = model.rows(val.flows)
     samples = _samples(model, val.take(rows))
@@ -151,18 +146,17 @@ def _calibrated(config: BundleConfig, samples: Samples) -> NDArray[np.float32]:
     return calibrated(samples.probabilities, novelty, config.calibration)
 
 
-def _with_neighbours(bundle: Bundle, train: FlowBatch, score: NoveltyScore) -> Bundle:
+def _with_neighbours(bundle: Bundle, train: FlowBatch) -> Bundle:
     """Choose training inputs at random, keep their features in a file, and name it."""
     model = _plain(bundle)
     features = model.features(train.take(model.rows(train)))
-    chosen = np.random.default_rng(1).permutation(len(features))[:MAX_NEIGHBOURS]
+    chosen = np.random.default_rng(1).permutation(len(features))[:_KEPT]
     tensor = torch.from_numpy(features[np.sort(chosen)]).half()
     data = safetensors.torch.save({"features": tensor})
     (bundle.path / NEIGHBOURS).write_bytes(data)
-    novelty = Novelty(score=score, k=_NEIGHBOUR, neighbours_sha256=sha256_of(data))
+    novelty = Novelty(k=_NEIGHBOUR, neighbours_sha256=sha256_of(data))
     config = bundle.config.model_copy(update={"novelty": novelty})
-    neighbours = Neighbours.of(bundle.network, tensor, _NEIGHBOUR, score)
-    return replace(bundle, config=config, neighbours=neighbours)
+    return replace(bundle, config=config, neighbours=Neighbours(tensor, _NEIGHBOUR))
 
 
 def _shows_bytes(bundle: Bundle) -> bool:

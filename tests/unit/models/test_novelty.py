@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-import yaml
 
 from mtc_sensor.errors import BundleError
-from mtc_sensor.models.bundle import CONFIG, NEIGHBOURS, load_bundle
-from mtc_sensor.models.novelty import Neighbours, last_linear, with_features
-from mtc_sensor.models.schema import Novelty
+from mtc_sensor.models.bundle import NEIGHBOURS, load_bundle
+from mtc_sensor.models.flowpic import MiniFlowPicNet
+from mtc_sensor.models.novelty import Neighbours, feature_width, with_features
 from mtc_sensor.models.weights import sha256_of
 
 from .bundles import change_config, make_bundle
@@ -30,33 +29,21 @@ def test_novelty_is_the_cosine_distance_to_the_kth_nearest() -> None:
     torch.testing.assert_close(Neighbours(known, 9).novelty(asked)[0], torch.tensor(2.0))
 
 
-def test_guided_novelty_is_low_only_for_what_is_sure_and_near() -> None:
-    head = torch.nn.Linear(2, 2, bias=False)
-    head.weight.data = torch.tensor([[8.0, 0.0], [0.0, 8.0]])
-    known = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0]])
-    energy = torch.logsumexp(head(known), 1)
-    similar = torch.stack([energy[[0, 2]], energy[[1, 1]] * torch.tensor([1.0, 0.0])])
-    guidance = energy[:2] * similar.mean(1)
-    usual = torch.stack([guidance[0], guidance[1], energy[2] * similar[0].mean()]).median()
-    asked = torch.cat([known[:2], torch.tensor([[0.01, 0.0], [-5.0, -5.0]])])
-    novelty = Neighbours(known, 2, head).novelty(asked)
-    torch.testing.assert_close(novelty[:2], torch.exp(-guidance / usual))
-    assert novelty[2] > 0.9, "as near as the known by its angle, but hardly any energy"
-    assert novelty[3] == 1, "no energy at all"
-    torch.testing.assert_close(Neighbours(known, 2).novelty(asked[2:3]), torch.zeros(1))
-
-
-def test_a_forest_has_no_energies_to_guide_by() -> None:
-    with pytest.raises(ValueError, match="energies"):
-        Neighbours.of(torch.nn.Flatten(), torch.zeros(2, 4), 1, "guided")
-
-
 def test_features_are_what_the_last_layer_is_given() -> None:
     network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
     inputs = torch.randn(5, 3)
     logits, features = with_features(network, inputs)
     torch.testing.assert_close(network[:2](inputs), features)
     torch.testing.assert_close(network(inputs), logits)
+
+
+def test_a_network_may_name_the_layer_whose_inputs_are_features() -> None:
+    network = MiniFlowPicNet((2, 32, 32), 4).eval()
+    inputs = torch.randint(0, 3, (5, 2, 32, 32))
+    logits, features = with_features(network, inputs)
+    torch.testing.assert_close(network.features(torch.log1p(inputs.float())), features)
+    torch.testing.assert_close(network.classifier(features), logits)
+    assert features.shape == (5, feature_width(network, (2, 32, 32)))
 
 
 def test_a_bundle_with_neighbours_loads(tmp_path: Path) -> None:
@@ -70,21 +57,6 @@ def test_a_bundle_with_neighbours_loads(tmp_path: Path) -> None:
 def test_neighbours_that_do_not_fit_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     path = with_neighbours(make_bundle(tmp_path / "m"), torch.zeros(shape))
     with pytest.raises(BundleError, match=r"neighbours\.safetensors.*16"):
-        load_bundle(path)
-
-
-def test_a_bundle_says_how_novelty_is_measured(tmp_path: Path) -> None:
-    features, asked = torch.randn(7, 16), torch.randn(3, 16)
-    path = with_neighbours(make_bundle(tmp_path / "m"), features)
-    how = yaml.safe_load((path / CONFIG).read_text())["novelty"]
-    assert load_bundle(path).config.novelty == Novelty(score="distance", **how)
-    change_config(path, novelty=how | {"score": "guided"})
-    bundle = load_bundle(path)
-    assert bundle.neighbours is not None
-    expected = Neighbours(features, 1, last_linear(bundle.network)).novelty(asked)
-    torch.testing.assert_close(bundle.neighbours.novelty(asked), expected)
-    change_config(path, novelty=how | {"score": "best"})
-    with pytest.raises(BundleError, match=r"novelty\.score"):
         load_bundle(path)
 
 
