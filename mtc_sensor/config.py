@@ -77,10 +77,38 @@ class TransportConfig(_Strict):
 class BatchConfig(_Strict):
     """How samples are judged together."""
 
-    size: Annotated[int, Field(ge=1, le=800)] = 256
-    """At most so many."""
-    wait_ms: Annotated[int, Field(ge=0, le=10_000)] = 50
+    size: Annotated[int, Field(ge=1, le=800)] = 200
+    """At most so many; exporters have 400 on the way, so half of them are judged meanwhile."""
+    wait_ms: Annotated[int, Field(ge=0, le=10_000)] = 10
     """A sample waits no longer than this for others."""
+
+
+class OverloadConfig(_Strict):
+    """What is left out when more comes than can be judged, in numbers of samples that wait.
+
+    Exporters have at most 400 on the way, and wait with the rest themselves.
+    """
+
+    skip_at: Annotated[int, Field(ge=1, le=400)] = 200
+    """From so many on the costliest models are left out, one or more, never all."""
+    shed_at: Annotated[int, Field(ge=1, le=400)] = 300
+    """What is more than this is not judged."""
+    policy: Literal["newest", "oldest", "early-first"] = "oldest"
+    """Which are shed: the newest, the oldest, or blocks and finals before early records."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> OverloadConfig:
+        if self.shed_at < self.skip_at:
+            raise ValueError(f"overload.shed_at: not below skip_at, {self.skip_at}")
+        return self
+
+
+class MetricsConfig(_Strict):
+    """Where Prometheus asks."""
+
+    host: Annotated[str, Field(pattern=r"^[!-~]+$")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 9464
+    """The first worker's; each further worker has the next one."""
 
 
 class LogConfig(_Strict):
@@ -100,8 +128,16 @@ class SensorConfig(_Strict):
     transport: TransportConfig = TransportConfig()
     models: Annotated[list[str], Field(min_length=1)] | None = None
     """Names or folders of bundles; null: all shipped ones."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?)$")] = "auto"
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    """CPU threads of a model; several workers get more out of several cores than one with more."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """Processes that share the shards; each has its own name, port of metrics and verdicts file."""
     batch: BatchConfig = BatchConfig()
+    overload: OverloadConfig | None = None
+    """Null: all that comes is judged, by all models, and exporters wait or shed."""
+    metrics: MetricsConfig | None = None
+    """Null: nobody can ask."""
     verdicts: File | None = None
     """Append verdicts as JSON lines to this file too; null: only Zeek gets them."""
     log: LogConfig = LogConfig()
@@ -110,7 +146,26 @@ class SensorConfig(_Strict):
     def _consistent(self) -> SensorConfig:
         if len(set(self.shards)) < len(self.shards):
             raise ValueError(f"shards: each only once, not {self.shards}")
+        if self.workers > len(self.shards):
+            raise ValueError(
+                f"workers: {self.workers} cannot share {len(self.shards)} shards: list more, and "
+                "set MTC::shards to as many"
+            )
         return self
+
+    def of_worker(self, number: int) -> SensorConfig:
+        """Return the configuration of worker 1, 2, ...: its part of the shards, its own names."""
+        changes: dict[str, object] = {
+            "name": f"{self.name}-{number}",
+            "shards": self.shards[number - 1 :: self.workers],
+            "workers": 1,
+        }
+        if self.metrics is not None:
+            port = self.metrics.port + number - 1
+            changes["metrics"] = MetricsConfig(host=self.metrics.host, port=port)
+        if self.verdicts is not None:
+            changes["verdicts"] = self.verdicts.with_stem(f"{self.verdicts.stem}-{number}")
+        return self.model_copy(update=changes)
 
 
 def load_config(path: Path) -> SensorConfig:

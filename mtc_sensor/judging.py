@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
 
-from mtc_sensor.inference import Model, judge_rows, settings_for
+import numpy as np
+from numpy.typing import NDArray
+
+from mtc_sensor.flow import FlowBatch
+from mtc_sensor.inference import Model, settings_for
+from mtc_sensor.measures import Measures
 from mtc_sensor.verdict import Verdicts
 from mtc_sensor.wire import events
 from mtc_sensor.wire.assemble import to_flow_batch
 from mtc_sensor.wire.events import Sample, Verdict
+
+Answer: TypeAlias = tuple[NDArray[np.int64], Verdicts]
+"""(m,) rows of a batch, and a verdict on each."""
+_LATELY = 0.1
+"""What the last batch counts for in a model's cost."""
+
+logger = logging.getLogger(__name__)
 
 
 def wall_clock_us() -> int:
@@ -19,6 +36,9 @@ def wall_clock_us() -> int:
 
 class SampleJudge:
     """Asks the models about samples.
+
+    A model that raises says nothing of that batch: its samples are counted as ``failed:<model>``,
+    and what the other models say goes out.
 
     Parameters
     ----------
@@ -30,6 +50,8 @@ class SampleJudge:
         Where verdicts go besides.
     clock_us
         The wall clock, for latencies; None in a replay, where they have no meaning.
+    measures
+        What counts.
     """
 
     def __init__(
@@ -38,27 +60,103 @@ class SampleJudge:
         models: Sequence[Model],
         also: Callable[[Verdicts], object] | None = None,
         clock_us: Callable[[], int] | None = wall_clock_us,
+        measures: Measures | None = None,
     ) -> None:
         self._sensor = sensor
-        self._models = models
+        self._measures = measures or Measures()
+        self._models = [_Guarded(model, self._measures) for model in models]
         self._head_bytes = settings_for(models).head_bytes
         self._also = also
         self._clock_us = clock_us
 
-    def __call__(self, samples: Sequence[Sample]) -> list[list[Verdict]]:
-        """Return the verdicts of every model that judges it, for each sample, in order."""
+    def __call__(self, samples: Sequence[Sample], strain: float = 0.0) -> list[list[Verdict]]:
+        """Return the verdicts of every model that judges it, for each sample, in order.
+
+        With `strain` in (0, 1] the costliest models are left out, with 1 all but the cheapest;
+        verdicts say then which ran.
+        """
+        begin = time.perf_counter()
+        batch = to_flow_batch(samples, self._head_bytes)
+        decoded = time.perf_counter()
+        answers = self._ask(batch, strain)
+        asked = time.perf_counter()
         found: list[list[Verdict]] = [[] for _ in samples]
-        now_us = None if self._clock_us is None else self._clock_us()
-        for rows, verdicts in judge_rows(
-            self._models, to_flow_batch(samples, self._head_bytes), now_us
-        ):
-            flags = verdicts.malicious * events.MALICIOUS + verdicts.unknown * events.UNKNOWN
-            columns = (rows, verdicts.model, verdicts.label, verdicts.score, flags, verdicts.detail)
-            for row, *said in zip(*(column.tolist() for column in columns), strict=True):
-                found[row].append(_event(self._sensor, samples[row], *said))
-            if self._also is not None:
-                self._also(verdicts)
+        for rows, verdicts in answers:
+            self._tell(rows, verdicts, samples, found)
+        self._measures.stage("batch", decoded - begin)
+        self._measures.stage("infer", asked - decoded)
         return found
+
+    def _ask(self, batch: FlowBatch, strain: float) -> list[Answer]:
+        count = math.ceil(strain * (len(self._models) - 1))
+        skipped = sorted(self._models, key=lambda model: -model.cost_s)[:count]
+        for model in skipped:
+            model.skip(batch)
+        asked = [model for model in self._models if model not in skipped]
+        now_us = None if self._clock_us is None else self._clock_us()
+        answers = [answer for model in asked if (answer := model.ask(batch, now_us))]
+        if skipped:
+            ran = f" ran={','.join(model.name for model in asked)}"
+            answers = [
+                (rows, replace(verdicts, detail=np.char.add(verdicts.detail, ran)))
+                for rows, verdicts in answers
+            ]
+        return answers
+
+    def _tell(
+        self,
+        rows: NDArray[np.int64],
+        verdicts: Verdicts,
+        samples: Sequence[Sample],
+        found: list[list[Verdict]],
+    ) -> None:
+        flags = verdicts.malicious * events.MALICIOUS + verdicts.unknown * events.UNKNOWN
+        columns = (rows, verdicts.model, verdicts.label, verdicts.score, flags, verdicts.detail)
+        for row, *said in zip(*(column.tolist() for column in columns), strict=True):
+            found[row].append(_event(self._sensor, samples[row], *said))
+        if self._also is not None:
+            self._also(verdicts)
+
+
+class _Guarded:
+    """A model, what it costs, and what is counted of it."""
+
+    def __init__(self, model: Model, measures: Measures) -> None:
+        self.name = model.name
+        self.cost_s = 0.0
+        """Seconds per sample of a batch, whether it judged them or not, as it was lately."""
+        self._model = model
+        self._measures = measures
+        self._failing = False
+
+    def ask(self, batch: FlowBatch, now_us: int | None) -> Answer | None:
+        """Return rows and verdicts, if there are any."""
+        begin = time.perf_counter()
+        rows = np.arange(len(batch))
+        try:
+            rows = self._model.rows(batch)
+            verdicts = self._model.judge(batch.take(rows), now_us) if len(rows) else None
+        except Exception:
+            self._fail(len(rows))
+            return None
+        self._failing = False
+        if verdicts is None:
+            return None
+        self.cost_s += _LATELY * ((time.perf_counter() - begin) / len(batch) - self.cost_s)
+        self._measures.batch(self.name, len(rows))
+        for label, count in Counter(verdicts.label.tolist()).items():
+            self._measures.verdict(self.name, label, count)
+        return rows, verdicts
+
+    def skip(self, batch: FlowBatch) -> None:
+        """Count what is not judged because there is too much to do."""
+        self._measures.shed(f"skipped:{self.name}", len(self._model.rows(batch)))
+
+    def _fail(self, count: int) -> None:
+        self._measures.shed(f"failed:{self.name}", count)
+        if not self._failing:  # the next may be as bad, and come in thousands
+            logger.exception("model %s failed; counted from now on, until it works", self.name)
+        self._failing = True
 
 
 def _event(

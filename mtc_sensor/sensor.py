@@ -1,8 +1,8 @@
 """The sensor beside Zeek: samples in, verdicts out, in one loop over one inbox.
 
-Only the transport's thread touches the network. This loop decides: it hands samples to `Streams`,
-judges them in batches (by size, or when the oldest has waited long enough), publishes the verdicts
-and then the acks, so that an acked sample has been judged and its verdicts are on their way.
+Only the transport's thread touches the network. This loop decides: it hands samples to `Streams`
+and then to a `Batcher`, judges what that says is due, publishes the verdicts and then the acks, so
+that an acked sample has been judged and its verdicts are on their way, or was shed and counted.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TypeAlias
 
+import numpy as np
+
+from mtc_sensor.batching import Batcher
+from mtc_sensor.measures import Measures
 from mtc_sensor.streams import Streams, Totals
 from mtc_sensor.transports.base import (
     Connected,
@@ -25,10 +29,13 @@ from mtc_sensor.transports.base import (
     Unsubscribed,
 )
 from mtc_sensor.wire import topics
-from mtc_sensor.wire.events import ExporterDrained, ExporterStatus, MtcEvent, Sample, Verdict
+from mtc_sensor.wire.events import ExporterDrained, ExporterStatus, Sample, Verdict
 
-Judge: TypeAlias = Callable[[Sequence[Sample]], Sequence[Iterable[Verdict]]]
-"""Gives the verdict events of each sample, in the order of the samples."""
+Judge: TypeAlias = Callable[[Sequence[Sample], float], Sequence[Sequence[Verdict]]]
+"""Gives the verdict events of each sample, in the order of the samples.
+
+The number is how hard pressed the sensor is, see `Batcher.strain`.
+"""
 
 _TICK_S = 0.1
 _REPORT_EVERY_S = 60.0
@@ -52,10 +59,12 @@ class Sensor:
         What the transport receives.
     judge
         Asks the models.
-    batch_size
-        Samples that are judged together, at most.
-    wait_s
-        How long a sample waits for others, at most.
+    batcher
+        Where samples wait.
+    measures
+        What counts.
+    clock
+        Monotonic seconds.
     """
 
     def __init__(
@@ -64,20 +73,20 @@ class Sensor:
         transport: Transport,
         inbox: Inbox,
         judge: Judge,
-        batch_size: int = 256,
-        wait_s: float = 0.05,
+        batcher: Batcher | None = None,
+        measures: Measures | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._streams = streams
         self._transport = transport
         self._inbox = inbox
         self._judge = judge
-        self._batch_size = batch_size
-        self._wait_s = wait_s
-        self._pending: list[Sample] = []
-        self._oldest = 0.0
+        self._batcher = batcher or Batcher()
+        self._measures = transport.measures = measures or Measures()
+        self._clock = clock
         self._heard = 0.0
         self._generation = 0
-        self._reported = time.monotonic()
+        self._reported = clock()
         self._next_judge: Callable[[], Judge] | None = None
 
     @property
@@ -112,27 +121,43 @@ class Sensor:
         if self._next_judge is not None:
             make, self._next_judge = self._next_judge, None
             self._judge = make()
-        for item in self._inbox.get(self._timeout()):
+        items = self._inbox.get(self._timeout())
+        begin = self._clock()
+        for item in items:
             self._take(item)
-        while len(self._pending) >= self._batch_size or (self._pending and not self._timeout()):
+        self._shed()
+        self._measures.stage("receive", self._clock() - begin)
+        if self._batcher.due_in(self._clock()) == 0:
             self._judge_batch()
         self._talk()
-        if time.monotonic() - self._reported >= _REPORT_EVERY_S:
-            self._report("running")
+        self._note()
 
     def _timeout(self) -> float:
         """Return how long to wait for more."""
-        if not self._pending:
-            return _TICK_S
-        return min(max(self._oldest + self._wait_s - time.monotonic(), 0.0), _TICK_S)
+        due = self._batcher.due_in(self._clock())
+        return _TICK_S if due is None else min(due, _TICK_S)
+
+    def _shed(self) -> None:
+        gone = self._batcher.shed()
+        for sample in gone:
+            self._streams.shed(sample)
+        if gone:
+            self._measures.shed(self._batcher.policy, len(gone))
+
+    def _note(self) -> None:
+        """Say where the loop stands."""
+        self._measures.queue("inbox", len(self._inbox))
+        self._measures.queue("batcher", len(self._batcher))
+        self._measures.state(self._streams.by_node, self.dropped, self._transport.connected)
+        if self._clock() - self._reported >= _REPORT_EVERY_S:
+            self._report("running")
 
     def _take(self, item: Incoming) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if isinstance(item, Sample):
             self._heard = now
             if self._streams.sample(item, now):
-                self._oldest = self._oldest if self._pending else now
-                self._pending.append(item)
+                self._batcher.add(item, now)
         elif isinstance(item, ExporterStatus):
             self._streams.status(item, now)
         elif isinstance(item, ExporterDrained):
@@ -155,31 +180,40 @@ class Sensor:
         self._generation = item.generation
 
     def _judge_batch(self) -> None:
-        batch = self._pending[: self._batch_size]
-        del self._pending[: self._batch_size]
-        self._oldest = time.monotonic()
-        for sample, verdicts in zip(batch, self._judge(batch), strict=True):
-            topic = topics.verdicts_for(sample.node)
-            sent = all(self._publish(topic, verdict) for verdict in verdicts)
-            self._streams.judged(sample, sent)
+        strain, begin = self._batcher.strain, self._clock()
+        batch, waited = self._batcher.take(begin)
+        said = self._judge(batch, strain)
+        judged = self._clock()
+        verdicts = [
+            (topics.verdicts_for(sample.node), verdict)
+            for sample, its in zip(batch, said, strict=True)
+            for verdict in its
+        ]
+        sent, at = self._transport.publish(verdicts, self._generation), 0
+        for sample, its in zip(batch, said, strict=True):
+            self._streams.judged(sample, all(sent[at : at + len(its)]))
+            at += len(its)
+        end = self._clock()
+        self._measures.stage("publish", end - judged)
+        self._measures.judged(waited, np.full(len(batch), end - begin))
 
     def _talk(self) -> None:
-        for topic, event in self._streams.poll(time.monotonic()):
-            self._publish(topic, event)
-
-    def _publish(self, topic: str, event: MtcEvent) -> bool:
-        return self._transport.publish([(topic, event)], self._generation)[0]
+        said = self._streams.poll(self._clock())
+        if said:
+            self._transport.publish(said, self._generation)
 
     def _drain(self) -> None:
         """Grant no more and judge what has been published, as long as there is some."""
         self._streams.drain()
         self._talk()
-        self._heard = now = time.monotonic()
+        self._heard = now = self._clock()
         end = now + _DRAIN_S
-        while now < end and (self._pending or now < self._heard + _QUIET_S):
+        while now < end and (len(self._batcher) or now < self._heard + _QUIET_S):
             self._step()
-            now = time.monotonic()
+            now = self._clock()
 
     def _report(self, state: str) -> None:
-        self._reported = time.monotonic()
-        logger.info(state, extra={"fields": {**asdict(self.totals), "dropped": self.dropped}})
+        self._reported = self._clock()
+        reasons = self._measures.read().shed
+        fields = {**asdict(self.totals), "dropped": self.dropped, "reasons": reasons}
+        logger.info(state, extra={"fields": fields})

@@ -5,10 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+import torch
+
+from mtc_sensor.batching import Batcher
 from mtc_sensor.config import SensorConfig
 from mtc_sensor.errors import MtcError
 from mtc_sensor.inference import load_models
 from mtc_sensor.judging import SampleJudge
+from mtc_sensor.measures import Measures
+from mtc_sensor.metrics import MetricsServer
 from mtc_sensor.models.bundle import find_bundles
 from mtc_sensor.outputs.verdict_file import VerdictFile
 from mtc_sensor.sensor import Judge, Sensor
@@ -26,7 +31,9 @@ class Service:
     """
 
     def __init__(self, config: SensorConfig) -> None:
+        torch.set_num_threads(config.threads)
         self._config = config
+        self._measures = Measures()
         self._file = None if config.verdicts is None else VerdictFile(config.verdicts)
         self._judge = self._load()
         inbox = Inbox()
@@ -36,13 +43,18 @@ class Service:
             self._transport,
             inbox,
             self._judge,
-            config.batch.size,
-            config.batch.wait_ms / 1000,
+            Batcher(config.batch, config.overload),
+            self._measures,
         )
+        self._metrics: MetricsServer | None = None
+        if config.metrics is not None:
+            self._metrics = MetricsServer(self._measures, config.metrics.host, config.metrics.port)
 
     def run(self, stop: Callable[[], bool]) -> None:
-        """Judge until `stop` says so."""
+        """Judge until `stop` says so. Raises ConfigError if metrics cannot be served."""
         try:
+            if self._metrics is not None:
+                self._metrics.start()
             self._sensor.run(stop)
         finally:
             self.close()
@@ -57,15 +69,19 @@ class Service:
     def close(self) -> None:
         """Disconnect, if connected, and close the file."""
         self._transport.close()
+        if self._metrics is not None:
+            self._metrics.close()
         if self._file is not None:
             self._file.close()
 
     def _load(self) -> Judge:
         config = self._config
         models = load_models(config.models or tuple(find_bundles()), config.device)
-        logger.info("models", extra={"fields": {m.name: m.bundle.config.version for m in models}})
+        versions = {model.name: model.bundle.config.version for model in models}
+        logger.info("models", extra={"fields": versions})
+        self._measures.models(versions)
         also = None if self._file is None else self._file.write
-        return SampleJudge(config.name, models, also)
+        return SampleJudge(config.name, models, also, measures=self._measures)
 
     def _load_or_keep(self) -> Judge:
         try:

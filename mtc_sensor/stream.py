@@ -28,7 +28,7 @@ class StreamId(NamedTuple):
 
 
 class Stream:
-    """Sequence numbers after `base`, each judged, lost, or in flight.
+    """Sequence numbers after `base`, each judged, dropped, lost, or in flight.
 
     In flight are those that wait for a model and those that have not come. The latter are asked for
     `RESEND_TRIES` times and lost then; what the exporter no longer keeps is lost at once.
@@ -45,6 +45,8 @@ class Stream:
         self.lost = 0
         self.shed = 0
         """What the exporter says it has given up before giving it a number."""
+        self.dropped = 0
+        """What came and was not judged, because the sensor had too much to do."""
         self.ends: int | None = None
         """The last number of all, once the exporter has said so."""
         self.closed = False
@@ -53,18 +55,20 @@ class Stream:
         """The exporter has not said yet where it stands: it was not asked, or has not answered."""
         self.heard = now
         self._here: dict[int, bool] = {}
-        """Of the numbers above `acked`, those that came: whether they are judged."""
+        """Of the numbers above `acked`, those that came: whether they are judged or dropped."""
         self._given_up = base
         """What is missing up to it is lost."""
         self._lost: list[tuple[int, int]] = []
         """Ranges of `lost`, ascending, of which the exporter may still know."""
+        self._dropped: list[tuple[int, int]] = []
+        """Ranges of `dropped`, likewise."""
         self._asked = now - RESEND_AFTER_S
         self._tries = 0
 
     @property
     def in_flight(self) -> int:
-        """Samples given a number and neither judged nor lost."""
-        return self.last - self.base - self.judged - self.lost
+        """Samples given a number and neither judged, dropped nor lost."""
+        return self.last - self.base - self.judged - self.dropped - self.lost
 
     @property
     def finished(self) -> bool:
@@ -73,8 +77,8 @@ class Stream:
 
     @property
     def queued(self) -> int:
-        """Samples that came and are not judged yet."""
-        return sum(not judged for judged in self._here.values())
+        """Samples that came and are neither judged nor dropped yet."""
+        return sum(not done for done in self._here.values())
 
     def receive(self, seq: int, limit: int) -> str | None:
         """Take a sample in, or say why not; numbers above `limit` are beyond every window."""
@@ -95,6 +99,15 @@ class Stream:
         if self._here.get(seq) is False:
             self._here[seq] = True
             self.judged += 1
+            self._advance()
+
+    def drop(self, seq: int) -> None:
+        """Count a sample that was received as dropped: it is done with, but not judged."""
+        if self._here.get(seq) is False:
+            self._here[seq] = True
+            self.dropped += 1
+            self._dropped.append((seq, seq))
+            del self._dropped[:-_MOST_LOST]
             self._advance()
 
     def forget(self, seq: int) -> None:
@@ -146,12 +159,14 @@ class Stream:
         """Go back to where the exporter is: verdicts of which it has no ack may not have come."""
         self.unsynced = False
         here = self._here.items()
-        self.judged -= sum(judged and seq > acked for seq, judged in here)
+        dropped = _overlap(self._dropped, acked, self.last)
+        self.judged -= sum(done and seq > acked for seq, done in here)
         self.judged -= max(self.acked - max(acked, self.base), 0)
-        self.judged += _overlap(self._lost, acked, self.acked)
+        self.judged += _overlap(self._lost, acked, self.acked) + dropped
         self.lost -= _overlap(self._lost, acked, self.last)
-        self._here = {seq: judged for seq, judged in here if seq <= acked or not judged}
-        self._lost = [(first, min(last, acked)) for first, last in self._lost if first <= acked]
+        self.dropped -= dropped
+        self._here = {seq: done for seq, done in here if seq <= acked or not done}
+        self._lost, self._dropped = _upto(self._lost, acked), _upto(self._dropped, acked)
         self.base, self.acked = min(self.base, acked), min(self.acked, acked)
         self._given_up = min(self._given_up, acked)
         self._tries = 0
@@ -176,17 +191,21 @@ class Stream:
             yield before + 1, upto
 
     def _advance(self) -> None:
-        """Move `acked` over everything that is judged or lost."""
+        """Move `acked` over everything that is judged, dropped or lost."""
         while True:
-            judged = self._here.get(self.acked + 1)
-            if judged:
+            done = self._here.get(self.acked + 1)
+            if done:
                 self.acked += 1
                 del self._here[self.acked]
-            elif judged is None and self.acked < self._given_up:
+            elif done is None and self.acked < self._given_up:
                 ahead = min((seq for seq in self._here if seq > self.acked), default=self.last + 1)
                 self.acked = min(ahead - 1, self._given_up)
             else:
                 return
+
+
+def _upto(ranges: list[tuple[int, int]], number: int) -> list[tuple[int, int]]:
+    return [(first, min(last, number)) for first, last in ranges if first <= number]
 
 
 def _overlap(ranges: list[tuple[int, int]], after: int, upto: int) -> int:

@@ -180,6 +180,12 @@ class Streams:
         else:
             peer.stream.forget(event.seq)
 
+    def shed(self, event: Sample) -> None:
+        """Count a sample that was taken in as shed: it is acked without having been judged."""
+        peer = self._peers.get(StreamId(event.run, event.node, event.shard))
+        if peer is not None:
+            peer.stream.drop(event.seq)
+
     def status(self, event: ExporterStatus, now: float) -> None:
         """Take in where an exporter stands."""
         if event.first_unacked == 0:
@@ -297,4 +303,5 @@ class Streams:
 
 
 def _account(stream: Stream) -> Totals:
-    return Totals(stream.judged, stream.shed, stream.lost, stream.in_flight)
+    shed = stream.shed + stream.dropped
+    return Totals(stream.judged, shed, stream.lost, stream.in_flight)

@@ -100,15 +100,15 @@ def replay_zeek(
     """
     judge = SampleJudge(SENSOR, models, summary.add_verdicts, clock_us=None)
 
-    def judged(samples: Sequence[Sample]) -> list[list[Verdict]]:
+    def judged(samples: Sequence[Sample], strain: float) -> list[list[Verdict]]:
         summary.add_samples(samples)
-        return judge(samples)
+        return judge(samples, strain)
 
     inbox = Inbox()
     with tempfile.TemporaryDirectory(prefix="mtc-") as private:
         config, script = meeting_point(setup.transport, Path(private))
         transport = make_transport(config, _SHARDS, inbox)
-        sensor = Sensor(Streams(SENSOR, _SHARDS), transport, inbox, judged, wait_s=0.01)
+        sensor = Sensor(Streams(SENSOR, _SHARDS), transport, inbox, judged)
         process = _start(capture, out, setup, script)
         try:
             sensor.run(_Watch(process, sensor))

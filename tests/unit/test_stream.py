@@ -50,6 +50,32 @@ def test_nothing_is_taken_beyond_every_window() -> None:
     assert counts(stream) == (0, 0, 0, 0)
 
 
+def test_what_is_dropped_is_acked_and_not_judged() -> None:
+    stream = synced()
+    receive(stream, 1, 2, 3)
+    stream.drop(2)
+    stream.judge(1)
+    assert (stream.acked, stream.judged, stream.dropped, stream.in_flight) == (2, 1, 1, 1)
+    stream.drop(2)
+    stream.judge(2)
+    assert (stream.judged, stream.dropped) == (1, 1)
+
+
+def test_what_was_dropped_and_comes_again_after_a_reconnect_is_judged() -> None:
+    stream = synced()
+    receive(stream, 1, 2, 3, 4, 5)
+    for seq in (1, 2, 5):
+        stream.drop(seq)
+    stream.judge(3)
+    stream.unsynced = True
+    assert stream.status(2, 5, shed=0, now=0.0)
+    assert (stream.acked, stream.judged, stream.dropped, stream.in_flight) == (1, 0, 1, 4)
+    receive(stream, 2, 3, 5)
+    for seq in (2, 3, 4, 5):
+        stream.judge(seq)
+    assert (stream.judged, stream.dropped, stream.in_flight) == (4, 1, 0)
+
+
 def test_gaps_are_asked_for_and_filled() -> None:
     stream = synced()
     receive(stream, 2, 5)
@@ -182,6 +208,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("receive"), SEQ),
         st.tuples(st.just("judge"), SEQ),
+        st.tuples(st.just("drop"), SEQ),
         st.tuples(st.just("resend"), SEQ),
         st.tuples(st.just("status"), SEQ, SEQ),
         st.tuples(st.just("reconnect"), SEQ, SEQ),
@@ -201,6 +228,8 @@ def test_every_number_is_judged_lost_or_in_flight(
             stream.receive(numbers[0], FAR)
         elif name == "judge":
             stream.judge(numbers[0])
+        elif name == "drop":
+            stream.drop(numbers[0])
         elif name == "resend":
             stream.resend(now)
         else:
@@ -212,5 +241,5 @@ def test_every_number_is_judged_lost_or_in_flight(
 def check(stream: Stream) -> None:
     missing = sum(last - first + 1 for first, last in stream._missing(stream.last))
     assert stream.in_flight == stream.queued + missing
-    assert min(stream.judged, stream.lost, stream.in_flight) >= 0
+    assert min(stream.judged, stream.dropped, stream.lost, stream.in_flight) >= 0
     assert stream.base <= stream.acked <= stream.last

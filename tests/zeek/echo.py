@@ -11,12 +11,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from mtc_sensor.config import TransportConfig
-from mtc_sensor.sensor import Sensor
+from mtc_sensor.sensor import Judge, Sensor
 from mtc_sensor.streams import Streams
 from mtc_sensor.transports.base import Inbox
 from mtc_sensor.transports.factory import make_transport
@@ -25,7 +25,7 @@ from mtc_sensor.wire.events import Sample, Verdict
 MODEL = "echo"
 
 
-def judge(samples: Sequence[Sample]) -> list[list[Verdict]]:
+def judge(samples: Sequence[Sample], strain: float = 0.0) -> list[list[Verdict]]:
     """Return one verdict for each sample."""
     return [
         [
@@ -41,12 +41,12 @@ def judge(samples: Sequence[Sample]) -> list[list[Verdict]]:
 def make_sensor(
     config: TransportConfig,
     inbox: Inbox | None = None,
-    judge: Callable[[Sequence[Sample]], list[list[Verdict]]] = judge,
+    judge: Judge = judge,
 ) -> Sensor:
     """Return a sensor of shard 0 over the transport of `config`."""
     inbox = Inbox() if inbox is None else inbox
     transport = make_transport(config, [0], inbox)
-    return Sensor(Streams("echo", [0]), transport, inbox, judge, wait_s=0.01)
+    return Sensor(Streams("echo", [0]), transport, inbox, judge)
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def main() -> None:
     ends = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ends.set())
 
-    def slowly(samples: Sequence[Sample]) -> list[list[Verdict]]:
+    def slowly(samples: Sequence[Sample], strain: float) -> list[list[Verdict]]:
         time.sleep(options.slow * len(samples))
         return judge(samples)
 

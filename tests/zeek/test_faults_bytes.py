@@ -24,9 +24,9 @@ def test_every_byte_survives(kind: str, tmp_path: Path) -> None:
             out.write(struct.pack("<IIII", 1_700_000_000, n, len(frame), len(frame)) + frame)
     seen: list[Sample] = []
 
-    def remember(samples: Sequence[Sample]) -> list[list[Verdict]]:
+    def remember(samples: Sequence[Sample], strain: float) -> list[list[Verdict]]:
         seen.extend(samples)
-        return judge(samples)
+        return judge(samples, strain)
 
     config, script = meet(kind, tmp_path)
     with (

@@ -53,7 +53,7 @@ def ports(tmp_path: Path) -> Iterator[dict[str, int]]:
 def test_a_sensor_finds_its_exporter(kind: str, ports: dict[str, int]) -> None:
     inbox = Inbox()
     streams = Streams("s1", [0])
-    sensor = Sensor(streams, _transport(kind, inbox, ports), inbox, lambda samples: [], wait_s=0.05)
+    sensor = Sensor(streams, _transport(kind, inbox, ports), inbox, lambda samples, strain: [])
     end = time.monotonic() + 30
     sensor.run(lambda: streams.open > 0 or time.monotonic() > end)
     assert streams.open == 1
