@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc_sensor._yaml import nearest
 from mtc_sensor.capture.flows import FlowSettings
 from mtc_sensor.errors import DataError
 from mtc_sensor.features.spec import FeatureSpec
@@ -131,6 +132,11 @@ def _labelled(
     members: tuple[Model, ...],
 ) -> Data:
     """Leave labels out, and number those that are left."""
+    if strange := set(recipe.leave_out) - set(task.labels):
+        raise DataError(
+            f"recipe {recipe.name}: leave_out: {min(strange)!r} is no label of task {task.name}: "
+            f"{nearest(min(strange), task.labels)}"
+        )
     train, val = labelled.take(split.train), labelled.take(split.val)
     train = train.take(~np.isin(np.array(task.labels)[train.label], recipe.leave_out))
     present = np.unique(train.label)

@@ -12,9 +12,9 @@ import torch
 import yaml
 
 from mtc_sensor.cli import run
-from mtc_sensor.errors import ConfigError, DataError
+from mtc_sensor.errors import BundleError, ConfigError, DataError
 from mtc_sensor.inference import Model, judge_records
-from mtc_sensor.models.bundle import CARD, CONFIG, ONNX, WEIGHTS, load_bundle, verify
+from mtc_sensor.models.bundle import CARD, CONFIG, ONNX, REFERENCE, WEIGHTS, load_bundle, verify
 from mtc_sensor.training.data import Data, read_data
 from mtc_sensor.training.manifest import Manifest
 from mtc_sensor.training.recipe import Recipe
@@ -186,6 +186,8 @@ def test_labels_and_records_that_a_recipe_names(trains: Trains, tmp_path: Path) 
     assert torch.bincount(torch.tensor(data.train.label)).tolist() == [10, 10]
     with pytest.raises(DataError, match="1 labels to train on"):
         trains.data(recipe(leave_out=["malicious"]), tmp_path)
+    with pytest.raises(DataError, match=r"leave_out: 'malicous' .* did you mean malicious\?"):
+        trains.data(recipe(leave_out=["malicous"]), tmp_path)
     trains(chosen, tmp_path / "a")
     assert load_bundle(tmp_path / "a").config.data.protocol.startswith("paper protocol")
     assert "paper protocol" in (tmp_path / "a" / CARD).read_text()
@@ -233,6 +235,11 @@ def test_a_fusion_may_add_up_the_members_in_its_folder(trains: Trains, tmp_path:
     assert bundle.members[1].spec.shape == (93 + 20,)
     assert bundle.members[1].neighbours is None  # its inputs are pieces of captures
     assert "A note." in (tmp_path / "sum" / CARD).read_text()
+    assert verify(tmp_path / "sum") < 1e-5
+    said = tmp_path / "sum" / "said" / REFERENCE
+    said.write_bytes(said.read_bytes()[:-1] + b"?")
+    with pytest.raises(BundleError, match=f"{said}: SHA-256 is .*reference_sha256"):
+        verify(tmp_path / "sum")
 
 
 def test_a_study_is_a_bundle_for_each_combination(
