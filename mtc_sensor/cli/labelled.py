@@ -47,11 +47,11 @@ def read_labelled(
 
     manifest = read_manifest(data)
     name = task_name or task_for(model.policy.labels)
-    task = task_named(name, manifest)
     fewest = min(FlowSettings().min_packets, model.bundle.config.judges.min_packets)
     settings = settings_for([model], FlowSettings(min_packets=fewest))
     kept = Store(store or default_store(), settings)
     with CountProgress() as progress:
+        task = task_named(name, manifest, kept, workers, progress)
         labelled = load(task, manifest, kept, workers, progress)
     return task, labelled.take(model.rows(labelled.flows))
 

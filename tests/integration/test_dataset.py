@@ -11,7 +11,9 @@ import pytest
 
 from mtc_sensor.capture.flows import FlowSettings
 from mtc_sensor.cli import run
+from mtc_sensor.cli.labelled import read_labelled
 from mtc_sensor.flow import Kind
+from mtc_sensor.inference import load_models
 from mtc_sensor.training.manifest import read_manifest
 from mtc_sensor.training.store import Store
 from tests.conftest import SAMPLE
@@ -67,6 +69,17 @@ def test_a_task_that_the_manifest_has_not(folder: Path, capsys: pytest.CaptureFi
     arguments = ["dataset", "show", str(folder), "--store", str(folder / "store")]
     assert run([*arguments, "--task", "ucdavis"]) == 1
     assert "task ucdavis is about the sets ucdavis-quic" in capsys.readouterr().err
+
+
+def test_labels_that_files_themselves_have_are_read_for_a_model(tmp_path: Path) -> None:
+    sizes = np.zeros((40, 2, 30))
+    sizes[:, 0] = np.arange(60, 90)
+    np.save(tmp_path / "x_train.npy", sizes)
+    np.save(tmp_path / "y_train.npy", np.arange(40) % 2)
+    (tmp_path / "manifest.csv").write_text("path,label\nx_train.npy,many\ny_train.npy,many\n")
+    (model,) = load_models(["flowpic"], "cpu")
+    task, labelled = read_labelled(model, tmp_path, tmp_path / "store", "label", 1)
+    assert {task.labels[label] for label in labelled.label} == {"0", "1"}
 
 
 def demo(folder: Path) -> Path:
