@@ -1,0 +1,324 @@
+"""The sensor end to end over ZeroMQ: `mtc-sensor run` as a process, and an exporter of our own.
+
+    python benchmarks/sensor_rate.py --models byte-cnn flowpic
+    python benchmarks/sensor_rate.py --overload --seconds 300
+    python benchmarks/sensor_rate.py --soak --seconds 3600
+
+Samples of a capture are replayed by another process (exporter.py), which does what Zeek's scripts
+do live: it publishes what it is granted, queues 2,000 samples, sheds the rest. Printed are
+
+- the highest rate without loss: the sensor is first given as much as it takes, then less and less
+  until nothing is shed or lost and the exporter's queue keeps running empty;
+- the latency at half of that, from a sample's publication to each of its verdicts back at the
+  exporter, and from the moment that it was due;
+- the rates of the stages alone, each in a loop, and the end-to-end rate over the slowest.
+
+With ``--overload`` it runs at half that rate, at twice, and at half again; with ``--soak`` at half,
+for long. The exporter takes its part of the machine: its CPU is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from recorded import Payloads, add_data_option, describe, machine, record
+
+from mtc_sensor.inference import load_models
+from mtc_sensor.judging import SampleJudge
+from mtc_sensor.wire import binary_events
+from mtc_sensor.wire.events import Sample
+
+FRACTIONS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+CHUNK_S = 10.0
+MEGABYTE = 1e6
+
+
+@dataclass
+class Usage:
+    """What a process holds and has used."""
+
+    resident: float
+    threads: int
+    files: int
+    cpu_s: float
+
+    @classmethod
+    def of(cls, pid: int) -> Usage:
+        """Read it from /proc."""
+        status = dict(
+            line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        )
+        times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return cls(
+            resident=int(status["VmRSS"].split()[0]) * 1024,
+            threads=int(status["Threads"]),
+            files=len(list(Path(f"/proc/{pid}/fd").iterdir())),
+            cpu_s=(int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK"),
+        )
+
+
+class Run:
+    """A sensor and an exporter, both running."""
+
+    def __init__(
+        self, sensor: subprocess.Popen[str], exporter: subprocess.Popen[str], log: Path
+    ) -> None:
+        self.sensor, self.exporter, self.log = sensor, exporter, log
+        self.made = self.shed = 0
+        self._read()
+
+    def usage(self) -> Usage:
+        """Return what the sensor holds."""
+        if self.sensor.poll() is not None:
+            sys.exit(f"the sensor has ended: {self.log.read_text()}")
+        return Usage.of(self.sensor.pid)
+
+    def order(self, rate: float, seconds: float, settle: bool = True) -> None:
+        """Have samples replayed; `result` gives what came of it."""
+        assert self.exporter.stdin is not None
+        order = {"rate": rate, "seconds": seconds, "settle": settle}
+        self.exporter.stdin.write(json.dumps(order) + "\n")
+        self.exporter.stdin.flush()
+
+    def result(self) -> dict[str, Any]:
+        """Return what came of the first order that has not been asked about."""
+        found = self._read()
+        found["shed_now"] = found["shed"] - self.shed
+        self.made, self.shed = found["made"], found["shed"]
+        return found
+
+    def replay(self, rate: float, seconds: float) -> dict[str, Any]:
+        """Replay at a rate and wait for the end of it."""
+        self.order(rate, seconds)
+        return self.result()
+
+    def _read(self) -> dict[str, Any]:
+        assert self.exporter.stdout is not None
+        line = self.exporter.stdout.readline()
+        if not line:
+            sys.exit(f"the exporter has ended: {self.exporter.wait()}")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+@contextmanager
+def running(options: argparse.Namespace) -> Iterator[Run]:
+    """Start sensor and exporter; at the end, print and check what became of all samples."""
+    with tempfile.TemporaryDirectory(prefix="mtc-") as name:
+        folder = Path(name)
+        (folder / "sensor.yaml").write_text(configuration(options, folder))
+        sensor = [sys.executable, "-m", "mtc_sensor", "run", "--config", f"{folder}/sensor.yaml"]
+        here = Path(__file__).parent
+        exporter = [sys.executable, f"{here}/exporter.py", "--folder", name]
+        exporter += ["--data", str(options.data)]
+        pipe = subprocess.PIPE
+        with (
+            (folder / "log").open("w+") as log,
+            subprocess.Popen(sensor, stderr=log, text=True) as one,
+            subprocess.Popen(exporter, stdin=pipe, stdout=pipe, text=True) as other,
+        ):
+            try:
+                run = Run(one, other, folder / "log")
+                yield run
+                one.send_signal(signal.SIGTERM)
+                one.wait(60)
+                account(run)
+            finally:
+                one.kill()
+                other.kill()
+
+
+def configuration(options: argparse.Namespace, folder: Path) -> str:
+    """Return the sensor's configuration."""
+    return json.dumps(
+        {
+            "transport": {
+                "kind": "zeromq",
+                "zeromq": {"xpub": f"ipc://{folder}/xpub", "xsub": f"ipc://{folder}/xsub"},
+            },
+            "models": options.models,
+            "device": options.device,
+            "log": {"format": "json"},
+            **json.loads(options.config),
+        }
+    )
+
+
+def account(run: Run) -> None:
+    """Print what became of all samples; end with an error if that is not what was made."""
+    log = run.log.read_text()
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    stopped = next((line for line in reversed(lines) if line["message"] == "stopped"), None)
+    if stopped is None:
+        sys.exit(f"the sensor did not say what became of the samples:\n{log[-2000:]}")
+    parts = {name: stopped[name] for name in ("judged", "shed", "lost", "in_flight")}
+    made = run.made + run.shed
+    print(f"sampled {made:,} = {' + '.join(f'{v:,} {k}' for k, v in parts.items())}", end="")
+    print(f"; dropped {stopped['dropped']}; {sum(parts.values()) - made} unaccounted for")
+    if sum(parts.values()) != made:
+        sys.exit(1)
+
+
+def highest_rate(run: Run, seconds: float) -> float:
+    """Find the highest rate at which nothing is lost."""
+    run.replay(0.0, seconds)  # warms up
+    most: float = run.replay(0.0, seconds)["rate"]
+    print(f"as much as it takes: {most:,.0f} samples/s")
+    for fraction in FRACTIONS:
+        before = run.usage().cpu_s
+        result = run.replay(fraction * most, seconds)
+        cpu = (run.usage().cpu_s - before) / seconds
+        free = not result["shed_now"] and result["seconds"][-1]["queue"] == 0
+        print(
+            f"{fraction * most:8,.0f} samples/s: {result['shed_now']:,} shed, "
+            f"{'queue ran empty' if free else 'queue did not run empty'}; cores used: sensor "
+            f"{cpu:.2f}, exporter and bus {result['cpu']:.2f}",
+            flush=True,
+        )
+        if free:
+            return fraction * most
+    sys.exit("no rate without loss was found")
+
+
+def latencies(result: dict[str, Any], skip: int = 1) -> dict[str, float]:
+    """Return medians over the seconds of each second's percentiles, in ms."""
+    seconds = result["seconds"][skip:] or result["seconds"]
+    return {
+        name: statistics.median(second[name] for second in seconds)
+        for name in ("p50", "p99", "due_p50", "due_p99")
+    }
+
+
+def shown(found: dict[str, float]) -> str:
+    """Write latencies."""
+    return (
+        f"added latency p50 {found['p50']:.1f} ms, p99 {found['p99']:.1f} ms "
+        f"(since it was due: {found['due_p50']:.1f}, {found['due_p99']:.1f})"
+    )
+
+
+def overload(run: Run, rate: float, seconds: float) -> None:
+    """Run at half of `rate`, twice of it, and half again."""
+    calm_s = min(30.0, seconds)
+    run.order(rate / 2, calm_s, settle=False)
+    run.order(rate * 2, seconds, settle=False)
+    run.order(rate / 2, calm_s)
+    before = latencies(run.result())
+    memory = [run.usage().resident]
+    begin = time.monotonic()
+    while time.monotonic() < begin + seconds - 1.0:
+        time.sleep(min(CHUNK_S, seconds / 10))
+        memory.append(run.usage().resident)
+    during, after = run.result(), run.result()
+    worse = latencies(during)
+    print(f"at half:        {shown(before)}")
+    print(f"at twice:       {shown(worse)}, p99 {worse['p99'] / before['p99']:.2f} times that")
+    print(f"at half again:  {shown(latencies(after, skip=5))}")
+    print(f"shed by the exporter {during['shed_now']:,}; judged {during['rate']:,.0f} samples/s")
+    print(f"memory, MB: {', '.join(f'{m / MEGABYTE:.0f}' for m in memory)}")
+    print(f"normal again after {recovery_s(after['seconds'], before['due_p99']):.0f} s")
+
+
+def recovery_s(seconds: Sequence[dict[str, float]], normal: float) -> float:
+    """Return when latencies were back to one and a half of the normal ones for three seconds."""
+    for index in range(len(seconds) - 2):
+        if all(0 < second["due_p99"] <= 1.5 * normal for second in seconds[index : index + 3]):
+            return seconds[index]["at"] - 1.0
+    return float("nan")
+
+
+def soak(run: Run, rate: float, seconds: float) -> None:
+    """Run at half of `rate` for long."""
+    begin = time.monotonic()
+    table: list[tuple[float, Usage]] = []
+    print("   s   MB  threads  files  p99 ms")
+    while (at := time.monotonic() - begin) < seconds:
+        result = run.replay(rate / 2, min(CHUNK_S, seconds))
+        usage = run.usage()
+        table.append((at, usage))
+        print(
+            f"{at:5.0f} {usage.resident / MEGABYTE:5.0f} {usage.threads:7d} {usage.files:6d} "
+            f"{latencies(result)['p99']:8.1f}",
+            flush=True,
+        )
+    first = next((usage for at, usage in table if at >= 120), table[0][1])
+    last = table[-1][1]
+    print(
+        f"memory at the end over minute two: {last.resident / first.resident - 1:+.1%}; threads "
+        f"{last.threads - first.threads:+d}, files {last.files - first.files:+d}"
+    )
+
+
+def stages(samples: Sequence[Sample], options: argparse.Namespace) -> dict[str, float]:
+    """Return samples per second of each stage alone, one after the other in this process."""
+    payloads = Payloads(samples)
+    data = [payloads[seq] for seq in range(1, 2049)]
+    decoded = [event for event in map(binary_events.decode, data) if isinstance(event, Sample)]
+    judge = SampleJudge("sensor", load_models(options.models, options.device))
+    batches = [decoded[at : at + 256] for at in range(0, len(decoded), 256)]
+    verdicts = [found for batch in batches for each in judge(batch) for found in each]
+    sides: dict[str, Callable[[], object]] = {
+        "decode": lambda: [binary_events.decode(payload) for payload in data],
+        "judge": lambda: [judge(batch) for batch in batches],
+        "encode verdicts": lambda: [binary_events.encode(verdict) for verdict in verdicts],
+    }
+    best = dict.fromkeys(sides, float("inf"))
+    for _ in range(3):
+        for name, side in sides.items():
+            begin = time.perf_counter()
+            side()
+            best[name] = min(best[name], time.perf_counter() - begin)
+    return {name: len(data) / seconds for name, seconds in best.items()}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_data_option(parser)
+    parser.add_argument("--models", nargs="+", default=["byte-cnn", "flowpic"])
+    parser.add_argument("--device", default="cpu", help="auto, cpu or cuda")
+    parser.add_argument("--config", default="{}", help="more of sensor.yaml, as JSON")
+    parser.add_argument("--rate", type=float, help="take this for the highest rate without loss")
+    parser.add_argument("--seconds", type=float, help="of each step, of --overload or of --soak")
+    parser.add_argument("--overload", action="store_true")
+    parser.add_argument("--soak", action="store_true")
+    options = parser.parse_args()
+    samples = record(options.data)
+    print(f"{machine()}; {options.device}, {torch.get_num_threads()} threads of torch")
+    print(describe(samples))
+    print(f"models: {', '.join(options.models)}", flush=True)
+    long_s = options.seconds or (300.0 if options.overload else 3600.0)
+    step_s = 8.0 if options.overload or options.soak else options.seconds or 10.0
+    with running(options) as run:
+        rate = options.rate or highest_rate(run, step_s)
+        print(f"highest rate without loss: {rate:,.0f} samples/s", flush=True)
+        if options.overload:
+            overload(run, rate, long_s)
+        elif options.soak:
+            soak(run, rate, long_s)
+        else:
+            print(f"at half of it: {shown(latencies(run.replay(rate / 2, step_s)))}")
+    if not options.overload and not options.soak:
+        alone = stages(samples, options)
+        print(", ".join(f"{name} alone: {r:,.0f}/s" for name, r in alone.items()))
+        print(f"end to end over the slowest stage alone: {rate / min(alone.values()):.2f}")
+
+
+if __name__ == "__main__":
+    main()
