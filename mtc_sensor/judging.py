@@ -8,18 +8,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from ipaddress import IPv4Address
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc_sensor.flow import FlowBatch
+from mtc_sensor.flow import FlowBatch, Kind, pack_samples
 from mtc_sensor.inference import Model, settings_for
 from mtc_sensor.measures import Measures
 from mtc_sensor.verdict import Verdicts
 from mtc_sensor.wire import events
 from mtc_sensor.wire.assemble import to_flow_batch
 from mtc_sensor.wire.events import Sample, Verdict
+from mtc_sensor.wire.values import Port, Proto
 
 Answer: TypeAlias = tuple[NDArray[np.int64], Verdicts]
 """(m,) rows of a batch, and a verdict on each."""
@@ -87,6 +89,12 @@ class SampleJudge:
         self._measures.stage("infer", asked - decoded)
         return found
 
+    def warm_up(self) -> None:
+        """Let everything that is loaded or compiled at its first use be used."""
+        batch = to_flow_batch([_made_up()], self._head_bytes)
+        for model in self._models:
+            model.warm_up(batch)
+
     def _ask(self, batch: FlowBatch, strain: float) -> list[Answer]:
         count = math.ceil(strain * (len(self._models) - 1))
         skipped = sorted(self._models, key=lambda model: -model.cost_s)[:count]
@@ -148,6 +156,10 @@ class _Guarded:
             self._measures.verdict(self.name, label, count)
         return rows, verdicts
 
+    def warm_up(self, batch: FlowBatch) -> None:
+        """Judge a batch of which nobody hears."""
+        self._model.judge(batch)
+
     def skip(self, batch: FlowBatch) -> None:
         """Count what is not judged because there is too much to do."""
         self._measures.shed(f"skipped:{self.name}", len(self._model.rows(batch)))
@@ -157,6 +169,29 @@ class _Guarded:
         if not self._failing:  # the next may be as bad, and come in thousands
             logger.exception("model %s failed; counted from now on, until it works", self.name)
         self._failing = True
+
+
+def _made_up() -> Sample:
+    """Return a connection that has what any model looks at."""
+    head = bytes.fromhex("4500002800000000 40060000 c0000201 c0000202")
+    head += bytes.fromhex("04000050 00000000 00000000 50000000 00000000")
+    return Sample(
+        run="-",
+        node="-",
+        shard=0,
+        seq=1,
+        kind=Kind.FINAL,
+        uid="C1",
+        orig_h=IPv4Address("192.0.2.1"),
+        orig_p=Port(1024, Proto.TCP),
+        resp_h=IPv4Address("192.0.2.2"),
+        resp_p=Port(80, Proto.TCP),
+        start_us=0,
+        samples=pack_samples(np.arange(20), np.arange(20) % 2 == 1, np.full(20, 40), np.ones(20)),
+        link=101,
+        head=(head,),
+        tokens="TLSv12",
+    )
 
 
 def _event(

@@ -81,7 +81,9 @@ class Service:
         logger.info("models", extra={"fields": versions})
         self._measures.models(versions)
         also = None if self._file is None else self._file.write
-        return SampleJudge(config.name, models, also, measures=self._measures)
+        judge = SampleJudge(config.name, models, also, measures=self._measures)
+        judge.warm_up()
+        return judge
 
     def _load_or_keep(self) -> Judge:
         try:
