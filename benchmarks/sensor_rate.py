@@ -203,6 +203,14 @@ def latencies(result: dict[str, Any], skip: int = 1) -> dict[str, float]:
     }
 
 
+def at_half(run: Run, rate: float, seconds: float) -> None:
+    """Print latencies and CPU at a rate that is half of the highest."""
+    before = run.usage().cpu_s
+    result = run.replay(rate, seconds)
+    each = (run.usage().cpu_s - before) / (rate * seconds)
+    print(f"at half of it: {shown(latencies(result))}; {1e6 * each:.0f} us of CPU per sample")
+
+
 def shown(found: dict[str, float]) -> str:
     """Write latencies."""
     return (
@@ -313,7 +321,7 @@ def main() -> None:
         elif options.soak:
             soak(run, rate, long_s)
         else:
-            print(f"at half of it: {shown(latencies(run.replay(rate / 2, step_s)))}")
+            at_half(run, rate / 2, step_s)
     if not options.overload and not options.soak:
         alone = stages(samples, options)
         print(", ".join(f"{name} alone: {r:,.0f}/s" for name, r in alone.items()))

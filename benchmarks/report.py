@@ -1,0 +1,91 @@
+"""Run all benchmarks with short settings and write docs/benchmarks.md: `make bench`."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from recorded import ROOT, machine
+
+STEPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("A sample decoded", "", ("wire_decode.py",)),
+    ("The transport's intake", "", ("intake.py", "--samples", "20000", "--rounds", "3")),
+    ("FlowPics", "", ("flowpic_build.py", "--flows", "400", "--repeat", "2")),
+    (
+        "Records judged",
+        "",
+        ("inference.py", "--threads", "1", "--batch", "1", "16", "256", "--rounds", "3"),
+    ),
+    ("The sensor, two models", "", ("sensor_rate.py", "--models", "byte-cnn", "flowpic")),
+    ("The sensor, the byte-CNN alone", "", ("sensor_rate.py", "--models", "byte-cnn")),
+    (
+        "Overload",
+        "For five minutes: `--seconds 300`.",
+        ("sensor_rate.py", "--overload", "--seconds", "30"),
+    ),
+    (
+        "For long",
+        "For an hour, with the figure that counts, growth since minute two: `--seconds 3600`.",
+        ("sensor_rate.py", "--soak", "--seconds", "60"),
+    ),
+)
+INTRODUCTION = """\
+# Benchmarks
+
+`make bench` writes this page: each program of `benchmarks/` with short settings, the command and
+what it printed. Each has `--help`, which says what is compared with what. Absolute figures are those
+of one machine, and of what else ran on it; the ratios are of one run each. `--data FOLDER` takes
+samples from captures of your own. What sampling costs Zeek is measured by
+`benchmarks/zeek_overhead.py`, see [design.md](design.md#what-it-costs-zeek); what the figures mean
+for a link, in [scaling.md](scaling.md).
+"""
+
+
+def run(arguments: Sequence[str], data: Path | None) -> tuple[str, str]:
+    """Run a benchmark; return its command line as a person would type it, and what it printed."""
+    extra = ["--data", str(data)] if data and arguments[0] != "flowpic_build.py" else []
+    command = [f"benchmarks/{arguments[0]}", *arguments[1:], *extra]
+    print(" ".join(command), file=sys.stderr)
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}: {done.stderr}")
+    shown = " ".join(["python", *command])
+    return shown.replace(str(data), "FOLDER") if data else shown, done.stdout.rstrip()
+
+
+def page(data: Path | None, only: str) -> Iterator[str]:
+    """Yield the page's parts."""
+    git = shutil.which("git") or "git"
+    commit = subprocess.run(
+        [git, "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    yield INTRODUCTION
+    yield f"{datetime.now(timezone.utc):%Y-%m-%d}, commit {commit or 'unknown'}, {machine()}.\n"
+    for title, text, arguments in STEPS:
+        if only in arguments[0]:
+            command, printed = run(arguments, data)
+            yield f"## {title}\n"
+            yield f"{text}\n" if text else ""
+            yield f"    $ {command}\n" + "".join(f"    {line}\n" for line in printed.splitlines())
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, help="a capture, or a folder of captures")
+    parser.add_argument("--only", default="", help="benchmarks with this in their file's name")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
+    options = parser.parse_args()
+    parts = [part for part in page(options.data, options.only) if part]
+    options.out.write_text("\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()

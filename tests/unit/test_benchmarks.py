@@ -1,0 +1,61 @@
+"""What the benchmarks of the sensor rely on; a run of one of them with its accounts."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mtc_sensor.wire import binary_events, broker_bin, events
+from mtc_sensor.wire.events import Sample, Verdict
+
+ROOT = Path(__file__).parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
+
+
+@pytest.fixture
+def samples(modules: Any) -> list[Sample]:
+    found: list[Sample] = modules("recorded").record(ROOT / "samples" / "demo.pcap", 50)
+    return found
+
+
+def test_recorded_samples_are_numbered_on_the_wire(modules: Any, samples: list[Sample]) -> None:
+    payloads = modules("recorded").Payloads(samples)
+    for seq in (1, 50, 51, 2**40):
+        decoded = binary_events.decode(payloads[seq])
+        assert isinstance(decoded, Sample)
+        sample = samples[seq % len(samples)]
+        assert (decoded.seq, decoded.uid, decoded.head) == (seq, sample.uid, sample.head)
+        assert np.array_equal(decoded.samples, sample.samples)
+
+
+@pytest.mark.parametrize("seq", [1, 255, 0x0202_0202_0202_0202])
+def test_the_number_of_an_encoded_verdict(modules: Any, samples: list[Sample], seq: int) -> None:
+    s = samples[0]
+    verdict = Verdict(
+        "sensor", s.run, s.node, s.shard, seq, s.uid, s.orig_h, s.orig_p, s.resp_h, s.resp_p,
+        s.start_us, s.kind, "byte-cnn", "benign", 0.5, 0, "",
+    )  # fmt: skip
+    sequence_number = modules("exporter").sequence_number
+    assert sequence_number(binary_events.encode(verdict)) == seq
+    assert sequence_number(broker_bin.encode_event(events.encode(verdict))) == seq
+
+
+@pytest.mark.long
+def test_the_sensor_is_measured_and_every_sample_accounted_for() -> None:
+    command = [sys.executable, str(BENCHMARKS / "sensor_rate.py"), "--models", "byte-cnn"]
+    command += ["--overload", "--rate", "2000", "--seconds", "10"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "0 unaccounted for" in done.stdout
