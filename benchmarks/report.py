@@ -38,8 +38,8 @@ INTRODUCTION = """\
 # Benchmarks
 
 `make bench` writes this page: each program of `benchmarks/` with short settings, the command and
-what it printed. Each has `--help`, which says what is compared with what. Absolute figures are those
-of one machine, and of what else ran on it; the ratios are of one run each. `--data FOLDER` takes
+what it printed. Each has `--help`, which says what is compared with what. Absolute figures are
+those of one machine, and of what else ran on it; the ratios are of one run each. `--data` takes
 samples from captures of your own. What sampling costs Zeek is measured by
 `benchmarks/zeek_overhead.py`, see [design.md](design.md#what-it-costs-zeek); what the figures mean
 for a link, in [scaling.md](scaling.md).
