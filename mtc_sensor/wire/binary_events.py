@@ -207,7 +207,6 @@ def _written(codec: Codec, text: str) -> bytes:
     return _string(cast(bytes, codec.encode(text)))
 
 
-@lru_cache(_CACHED)
 def _written_end(host: Address, port: Port) -> bytes:
     if port.proto is Proto.UNKNOWN:
         raise _UnusualError
