@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,29 +16,45 @@ _file = click.Path(path_type=Path, dir_okay=False)
 
 @click.command("run")
 @click.option("--config", "path", type=_file, required=True, help="sensor.yaml.")
-def run_sensor(path: Path) -> int:
+@click.option("--worker", type=click.IntRange(1), hidden=True)
+def run_sensor(path: Path, worker: int | None) -> int:
     """Judge what Zeek samples, until SIGTERM or ^C.
 
     SIGTERM judges what is on the way and ends; a second one ends at once. SIGHUP loads the bundles
-    anew, and the file of verdicts is opened anew.
+    anew, and the file of verdicts is opened anew. With several workers, one that dies is started
+    again.
     """
     from mtc_sensor.logs import set_up_logging  # noqa: PLC0415
 
     config = load_config(path)
     set_up_logging(config.log)
-    interrupted = _serve(config)
-    return 130 if interrupted else 0
+    stop = _Stop()
+    if worker is not None:
+        code = _serve(config.of_worker(worker), stop)
+    elif config.workers == 1:
+        code = _serve(config, stop)
+    else:
+        code = _supervise(path, config.workers, stop)
+    return 130 if stop.signal == signal.SIGINT else code
 
 
-def _serve(config: SensorConfig) -> bool:
-    """Run the sensor; return whether ^C ended it."""
+def _serve(config: SensorConfig, stop: _Stop) -> int:
+    """Run the sensor, a worker only as long as its supervisor runs."""
     from mtc_sensor.service import Service  # noqa: PLC0415 - it loads torch and numba
 
+    parent = os.getppid()
     service = Service(config)
-    stop = _Stop()
     signal.signal(signal.SIGHUP, lambda *_: service.reload())
-    service.run(lambda: stop.signal is not None)
-    return stop.signal == signal.SIGINT
+    service.run(lambda: stop.signal is not None or os.getppid() != parent)
+    return 0
+
+
+def _supervise(path: Path, workers: int, stop: _Stop) -> int:
+    from mtc_sensor.supervisor import Supervisor, start_worker  # noqa: PLC0415
+
+    supervisor = Supervisor(partial(start_worker, path), workers)
+    signal.signal(signal.SIGHUP, lambda *_: supervisor.reload())
+    return supervisor.run(lambda: stop.signal is not None)
 
 
 class _Stop:

@@ -71,3 +71,24 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path, "").startswith("line 1: ")
+
+
+def test_workers_share_the_shards_and_have_names_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "sensor.yaml"
+    path.write_text(
+        "name: s\nshards: [0, 1, 2]\nworkers: 2\nmetrics: {port: 9000}\nverdicts: /v/out.json\n"
+    )
+    config = load_config(path)
+    workers = [config.of_worker(number) for number in (1, 2)]
+    assert [worker.shards for worker in workers] == [[0, 2], [1]]
+    assert [worker.name for worker in workers] == ["s-1", "s-2"]
+    assert [worker.metrics and worker.metrics.port for worker in workers] == [9000, 9001]
+    assert [str(worker.verdicts) for worker in workers] == ["/v/out-1.json", "/v/out-2.json"]
+
+
+def test_what_does_not_fit_together_under_load_is_refused(tmp_path: Path) -> None:
+    assert "workers: 2 cannot share 1 shards" in refusal(tmp_path, "workers: 2\n")
+    marks = "overload: {skip_at: 300, shed_at: 200}\n"
+    assert "overload.shed_at: not below skip_at, 300" in refusal(tmp_path, marks)
+    assert refusal(tmp_path, "device: tpu\n").startswith("line 1: device: ")
+    assert refusal(tmp_path, "overload:\n  policy: all\n").startswith("line 2: overload.policy: ")
