@@ -84,6 +84,8 @@ class Sensor:
         self._batcher = batcher or Batcher()
         self._measures = transport.measures = measures or Measures()
         self._clock = clock
+        self.counts: Counter[str] = Counter()
+        """What else was dropped, by the reason's name."""
         self._heard = 0.0
         self._generation = 0
         self._reported = clock()
@@ -97,7 +99,7 @@ class Sensor:
     @property
     def dropped(self) -> dict[str, int]:
         """What was not taken, by the reason's name."""
-        return dict(self._streams.counts + Counter(self._transport.counts))
+        return dict(self._streams.counts + Counter(self._transport.counts) + self.counts)
 
     def reload(self, make: Callable[[], Judge]) -> None:
         """Replace the models with what `make` returns, between two batches; any thread may ask."""

@@ -20,6 +20,7 @@ from mtc_sensor.sensor import Judge, Sensor
 from mtc_sensor.streams import Streams
 from mtc_sensor.transports.base import Inbox
 from mtc_sensor.transports.factory import make_transport
+from mtc_sensor.verdict import Verdicts
 
 logger = logging.getLogger(__name__)
 
@@ -80,10 +81,15 @@ class Service:
         versions = {model.name: model.bundle.config.version for model in models}
         logger.info("models", extra={"fields": versions})
         self._measures.models(versions)
-        also = None if self._file is None else self._file.write
+        also = None if self._file is None else self._write
         judge = SampleJudge(config.name, models, also, measures=self._measures)
         judge.warm_up()
         return judge
+
+    def _write(self, verdicts: Verdicts) -> None:
+        assert self._file is not None
+        self._file.write(verdicts)
+        self._sensor.counts["verdicts_not_in_file"] = self._file.unwritten
 
     def _load_or_keep(self) -> Judge:
         try:

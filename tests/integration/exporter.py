@@ -43,11 +43,15 @@ class Exporter:
     """
 
     def __init__(
-        self, samples: Sequence[Sample], node: str = "zeek", lose: Iterable[int] = ()
+        self,
+        samples: Sequence[Sample],
+        node: str = "zeek",
+        lose: Iterable[int] = (),
+        shard: int = 0,
     ) -> None:
-        self.run, self.node = "run-1", node
+        self.run, self.node, self.shard = "run-1", node, shard
         self.samples = [
-            replace(sample, run=self.run, node=node, seq=seq)
+            replace(sample, run=self.run, node=node, shard=shard, seq=seq)
             for seq, sample in enumerate(samples, 1)
         ]
         self.acked = self.published = self.most_ahead = 0
@@ -69,15 +73,15 @@ class Exporter:
                 return [*self._status(), *self._samples(self.acked + 1, self.published)]
             if isinstance(event, Grant) and (event.run, event.node) == (self.run, self.node):
                 return list(self._granted(event))
-            if isinstance(event, Resend):
+            if isinstance(event, Resend) and event.node == self.node:
                 return list(self._samples(event.first, event.last))
             if isinstance(event, Verdict):
                 self.verdicts.append(event)
             return []
 
     def _status(self) -> Published:
-        status = ExporterStatus(self.run, self.node, 0, self.acked + 1, self.published, 0)
-        yield topics.statuses_of(0), status
+        status = ExporterStatus(self.run, self.node, self.shard, self.acked + 1, self.published, 0)
+        yield topics.statuses_of(self.shard), status
 
     def _granted(self, grant: Grant) -> Published:
         self.acked = max(self.acked, grant.acked)
@@ -88,15 +92,15 @@ class Exporter:
         if self.acked == len(self.samples):
             self.done.set()
         elif self.published == len(self.samples):
-            drained = ExporterDrained(self.run, self.node, 0, self.published)
-            yield topics.statuses_of(0), drained
+            drained = ExporterDrained(self.run, self.node, self.shard, self.published)
+            yield topics.statuses_of(self.shard), drained
 
     def _samples(self, first: int, last: int) -> Published:
         for sample in self.samples[first - 1 : last]:
             if sample.seq in self._lose:
                 self._lose.discard(sample.seq)
             else:
-                yield topics.samples_of(0), sample
+                yield topics.samples_of(self.shard), sample
 
 
 class Bus:
