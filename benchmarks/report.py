@@ -15,6 +15,7 @@ from recorded import ROOT, machine
 STEPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("A sample decoded", "", ("wire_decode.py",)),
     ("The transport's intake", "", ("intake.py", "--samples", "20000", "--rounds", "3")),
+    ("Zeek's proxy", "", ("proxy.py", "--messages", "40000")),
     ("FlowPics", "", ("flowpic_build.py", "--flows", "400", "--repeat", "2")),
     (
         "Records judged",
@@ -34,30 +35,34 @@ STEPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("sensor_rate.py", "--soak", "--seconds", "60"),
     ),
 )
+WITH_DATA = ("wire_decode.py", "inference.py", "sensor_rate.py")
 INTRODUCTION = """\
 # Benchmarks
 
 `make bench` writes this page: each program of `benchmarks/` with short settings, the command and
 what it printed. Each has `--help`, which says what is compared with what. Absolute figures are
-those of one machine, and of what else ran on it; the ratios are of one run each. `--data` takes
-samples from captures of your own. What sampling costs Zeek is measured by
-`benchmarks/zeek_overhead.py`, see [design.md](design.md#what-it-costs-zeek); what the figures mean
-for a link, in [scaling.md](scaling.md).
+those of one machine, and of what else ran on it; the ratios are of one run each. The samples are
+those of `samples/demo.pcap`, in which every eighth flow is malicious; where it says
+`--data FOLDER`, of benign captures (`python benchmarks/report.py --data FOLDER`). What sampling
+costs Zeek is measured by `benchmarks/zeek_overhead.py`, see
+[design.md](design.md#what-it-costs-zeek); what the figures mean for a link, in
+[scaling.md](scaling.md).
 """
 
 
-def run(arguments: Sequence[str], data: Path | None) -> tuple[str, str]:
+def run(arguments: Sequence[str], data: Path | None = None) -> str:
     """Run a benchmark; return its command line as a person would type it, and what it printed."""
-    extra = ["--data", str(data)] if data and arguments[0] != "flowpic_build.py" else []
-    command = [f"benchmarks/{arguments[0]}", *arguments[1:], *extra]
-    print(" ".join(command), file=sys.stderr)
+    command = [f"benchmarks/{arguments[0]}", *arguments[1:]]
+    shown = " ".join(["python", *command, *(["--data", "FOLDER"] if data else [])])
+    print(shown, file=sys.stderr)
+    command += ["--data", str(data)] if data else []
     done = subprocess.run(
         [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        sys.exit(f"{' '.join(command)}: {done.stderr}")
-    shown = " ".join(["python", *command])
-    return shown.replace(str(data), "FOLDER") if data else shown, done.stdout.rstrip()
+        sys.exit(f"{shown}: {done.stdout}{done.stderr}")
+    lines = [f"$ {shown}", *done.stdout.splitlines()]
+    return "".join(f"    {line}\n" for line in lines)
 
 
 def page(data: Path | None, only: str) -> Iterator[str]:
@@ -70,10 +75,11 @@ def page(data: Path | None, only: str) -> Iterator[str]:
     yield f"{datetime.now(timezone.utc):%Y-%m-%d}, commit {commit or 'unknown'}, {machine()}.\n"
     for title, text, arguments in STEPS:
         if only in arguments[0]:
-            command, printed = run(arguments, data)
             yield f"## {title}\n"
             yield f"{text}\n" if text else ""
-            yield f"    $ {command}\n" + "".join(f"    {line}\n" for line in printed.splitlines())
+            yield run(arguments)
+            if data and arguments[0] in WITH_DATA:
+                yield run(arguments, data)
 
 
 def main() -> None:

@@ -21,20 +21,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from beside import Run, Usage, running
 from recorded import Payloads, add_data_option, describe, machine, record
 
 from mtc_sensor.inference import load_models
@@ -45,132 +39,6 @@ from mtc_sensor.wire.events import Sample
 FRACTIONS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 CHUNK_S = 10.0
 MEGABYTE = 1e6
-
-
-@dataclass
-class Usage:
-    """What a process holds and has used."""
-
-    resident: float
-    threads: int
-    files: int
-    cpu_s: float
-
-    @classmethod
-    def of(cls, pid: int) -> Usage:
-        """Read it from /proc."""
-        status = dict(
-            line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
-        )
-        times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return cls(
-            resident=int(status["VmRSS"].split()[0]) * 1024,
-            threads=int(status["Threads"]),
-            files=len(list(Path(f"/proc/{pid}/fd").iterdir())),
-            cpu_s=(int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK"),
-        )
-
-
-class Run:
-    """A sensor and an exporter, both running."""
-
-    def __init__(
-        self, sensor: subprocess.Popen[str], exporter: subprocess.Popen[str], log: Path
-    ) -> None:
-        self.sensor, self.exporter, self.log = sensor, exporter, log
-        self.made = self.shed = 0
-        self._read()
-
-    def usage(self) -> Usage:
-        """Return what the sensor holds."""
-        if self.sensor.poll() is not None:
-            sys.exit(f"the sensor has ended: {self.log.read_text()}")
-        return Usage.of(self.sensor.pid)
-
-    def order(self, rate: float, seconds: float, settle: bool = True) -> None:
-        """Have samples replayed; `result` gives what came of it."""
-        assert self.exporter.stdin is not None
-        order = {"rate": rate, "seconds": seconds, "settle": settle}
-        self.exporter.stdin.write(json.dumps(order) + "\n")
-        self.exporter.stdin.flush()
-
-    def result(self) -> dict[str, Any]:
-        """Return what came of the first order that has not been asked about."""
-        found = self._read()
-        found["shed_now"] = found["shed"] - self.shed
-        self.made, self.shed = found["made"], found["shed"]
-        return found
-
-    def replay(self, rate: float, seconds: float) -> dict[str, Any]:
-        """Replay at a rate and wait for the end of it."""
-        self.order(rate, seconds)
-        return self.result()
-
-    def _read(self) -> dict[str, Any]:
-        assert self.exporter.stdout is not None
-        line = self.exporter.stdout.readline()
-        if not line:
-            sys.exit(f"the exporter has ended: {self.exporter.wait()}")
-        found: dict[str, Any] = json.loads(line)
-        return found
-
-
-@contextmanager
-def running(options: argparse.Namespace) -> Iterator[Run]:
-    """Start sensor and exporter; at the end, print and check what became of all samples."""
-    with tempfile.TemporaryDirectory(prefix="mtc-") as name:
-        folder = Path(name)
-        (folder / "sensor.yaml").write_text(configuration(options, folder))
-        sensor = [sys.executable, "-m", "mtc_sensor", "run", "--config", f"{folder}/sensor.yaml"]
-        here = Path(__file__).parent
-        exporter = [sys.executable, f"{here}/exporter.py", "--folder", name]
-        exporter += ["--data", str(options.data)]
-        pipe = subprocess.PIPE
-        with (
-            (folder / "log").open("w+") as log,
-            subprocess.Popen(sensor, stderr=log, text=True) as one,
-            subprocess.Popen(exporter, stdin=pipe, stdout=pipe, text=True) as other,
-        ):
-            try:
-                run = Run(one, other, folder / "log")
-                yield run
-                one.send_signal(signal.SIGTERM)
-                one.wait(60)
-                account(run)
-            finally:
-                one.kill()
-                other.kill()
-
-
-def configuration(options: argparse.Namespace, folder: Path) -> str:
-    """Return the sensor's configuration."""
-    return json.dumps(
-        {
-            "transport": {
-                "kind": "zeromq",
-                "zeromq": {"xpub": f"ipc://{folder}/xpub", "xsub": f"ipc://{folder}/xsub"},
-            },
-            "models": options.models,
-            "device": options.device,
-            "log": {"format": "json"},
-            **json.loads(options.config),
-        }
-    )
-
-
-def account(run: Run) -> None:
-    """Print what became of all samples; end with an error if that is not what was made."""
-    log = run.log.read_text()
-    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    stopped = next((line for line in reversed(lines) if line["message"] == "stopped"), None)
-    if stopped is None:
-        sys.exit(f"the sensor did not say what became of the samples:\n{log[-2000:]}")
-    parts = {name: stopped[name] for name in ("judged", "shed", "lost", "in_flight")}
-    made = run.made + run.shed
-    print(f"sampled {made:,} = {' + '.join(f'{v:,} {k}' for k, v in parts.items())}", end="")
-    print(f"; dropped {stopped['dropped']}; {sum(parts.values()) - made} unaccounted for")
-    if sum(parts.values()) != made:
-        sys.exit(1)
 
 
 def highest_rate(run: Run, seconds: float) -> float:
@@ -205,10 +73,14 @@ def latencies(result: dict[str, Any], skip: int = 1) -> dict[str, float]:
 
 def at_half(run: Run, rate: float, seconds: float) -> None:
     """Print latencies and CPU at a rate that is half of the highest."""
-    before = run.usage().cpu_s
+    before, spent = run.usage().cpu_s, run.stages()
     result = run.replay(rate, seconds)
-    each = (run.usage().cpu_s - before) / (rate * seconds)
+    count = rate * seconds
+    each = (run.usage().cpu_s - before) / count
     print(f"at half of it: {shown(latencies(result))}; {1e6 * each:.0f} us of CPU per sample")
+    parts = {name: 1e6 * (after - spent[name]) / count for name, after in run.stages().items()}
+    shown_parts = ", ".join(f"{name} {part:.0f}" for name, part in parts.items())
+    print(f"microseconds of the stages per sample: {shown_parts}")
 
 
 def shown(found: dict[str, float]) -> str:
@@ -307,8 +179,9 @@ def main() -> None:
     parser.add_argument("--overload", action="store_true")
     parser.add_argument("--soak", action="store_true")
     options = parser.parse_args()
+    torch.set_num_threads(json.loads(options.config).get("threads", 1))  # as the sensor does
     samples = record(options.data)
-    print(f"{machine()}; {options.device}, {torch.get_num_threads()} threads of torch")
+    print(f"{machine()}; {options.device}")
     print(describe(samples))
     print(f"models: {', '.join(options.models)}", flush=True)
     long_s = options.seconds or (300.0 if options.overload else 3600.0)
