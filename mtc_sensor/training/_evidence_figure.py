@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -17,15 +19,17 @@ _DPI = 100
 _FOR_AND_AGAINST = "PuOr_r"
 """Orange for, violet against; safe for all eyes."""
 _BARS = 20
+_TITLE = 150
+"""Characters in a line of the title."""
 
 
 def evidence_figure(
     evidence: Evidence, spec: FeatureSpec, record: FlowBatch, title: str, said: str
 ) -> Figure:
     """Lay out what each part counts for: as the input looks, or as bars."""
-    figure = Figure(figsize=(11, 7), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(14, 7), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, x=0.01, ha="left", parse_math=False, fontsize=11)
+    figure.suptitle(fill(title, _TITLE), x=0.01, ha="left", parse_math=False, fontsize=11)
     if isinstance(spec, ByteMatrixSpec):
         _bytes(figure, evidence, spec, record)
     elif isinstance(spec, FlowPicSpec):
@@ -75,7 +79,7 @@ def _write_bytes(axes: Axes, evidence: Evidence) -> None:
         byte = int(values[row, column])
         shown = chr(byte) if 32 < byte < 127 else ""
         axes.text(
-            column + 0.5, row + 1, f"{byte:02x}\n{shown}", ha="center", va="center", fontsize=5.5,
+            column + 0.5, row + 1, f"{byte:02x}\n{shown}", ha="center", va="center", fontsize=6.5,
             color="white" if dark[row, column] else "black", parse_math=False,
         )  # fmt: skip
 
@@ -99,7 +103,8 @@ def _pictures(figure: Figure, evidence: Evidence, spec: FlowPicSpec) -> None:
         size = 12 + 12 * np.log2(counts[channel][y, x].astype(np.float64))
         axes.scatter((x + 0.5) * cell[0], (y + 0.5) * cell[1], s=size, c="black", linewidths=0)
         direction = names[channel] if spec.direction else "both directions"
-        axes.set_title(f"{direction}: {int(counts[channel].sum()):,} packets", fontsize=10)
+        packets = int(counts[channel].sum())
+        axes.set_title(f"{direction}: {packets:,} packet{'s'[: packets != 1]}", fontsize=10)
         axes.set_xlabel(f"Seconds, picture {int(evidence.numbers[window]) + 1} of the record")
     all_axes[0].set_ylabel("Packet size (bytes)")
     _bar(figure, list(all_axes), image)
