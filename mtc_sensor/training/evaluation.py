@@ -136,7 +136,9 @@ def sides(
     asked = named != TRAIN if split is None else named == split
     asked |= split is None and not asked.any()
     train, test = np.flatnonzero((named == TRAIN) & ~asked), np.flatnonzero(asked)
-    digests = signatures(labelled.flows, "bytes" if model.bundle.spec.head_bytes else "sizes")
+    asked_too = model.members.models if model.members else (model,)
+    sees_bytes = any(one.bundle.spec.head_bytes for one in asked_too)
+    digests = signatures(labelled.flows, "bytes" if sees_bytes else "sizes")
     seen = [digests[row] for row in train]
     test = test[first_of_each([digests[row] for row in test], seen)]
     if not len(test):

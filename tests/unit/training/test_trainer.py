@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -16,6 +18,7 @@ from mtc_sensor.errors import BundleError, ConfigError, DataError
 from mtc_sensor.inference import Model, judge_records
 from mtc_sensor.models.bundle import CARD, CONFIG, ONNX, REFERENCE, WEIGHTS, load_bundle, verify
 from mtc_sensor.training.data import Data, read_data
+from mtc_sensor.training.evaluation import sides
 from mtc_sensor.training.manifest import Manifest
 from mtc_sensor.training.recipe import Recipe
 from mtc_sensor.training.session import Session
@@ -236,6 +239,10 @@ def test_a_fusion_may_add_up_the_members_in_its_folder(trains: Trains, tmp_path:
     assert bundle.members[1].neighbours is None  # its inputs are pieces of captures
     assert "A note." in (tmp_path / "sum" / CARD).read_text()
     assert verify(tmp_path / "sum") < 1e-5
+    val = trains.data(fused, tmp_path / "sum").val
+    alike = replace(val, flows=replace(val.flows, samples=np.zeros_like(val.flows.samples)))
+    asked, _ = sides(Model(bundle, "cpu"), alike, None, "honest")
+    assert len(asked) == len(val)  # what members read makes inputs the same, not sizes alone
     said = tmp_path / "sum" / "said" / REFERENCE
     said.write_bytes(said.read_bytes()[:-1] + b"?")
     with pytest.raises(BundleError, match=f"{said}: SHA-256 is .*reference_sha256"):
