@@ -81,7 +81,7 @@ class Sensor:
         self._transport = transport
         self._inbox = inbox
         self._judge = judge
-        self._batcher = batcher or Batcher()
+        self._batcher = Batcher() if batcher is None else batcher  # an empty one is false
         self._measures = transport.measures = measures or Measures()
         self._clock = clock
         self.counts: Counter[str] = Counter()
