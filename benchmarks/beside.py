@@ -10,9 +10,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,23 +48,32 @@ class Run:
     """A sensor and an exporter, both running."""
 
     def __init__(
-        self, sensor: subprocess.Popen[str], exporter: subprocess.Popen[str], log: Path, port: int
+        self,
+        sensor: subprocess.Popen[str],
+        exporter: subprocess.Popen[str],
+        log: Path,
+        ports: Sequence[int],
     ) -> None:
         self.sensor, self.exporter, self.log = sensor, exporter, log
-        self._metrics = f"http://127.0.0.1:{port}"
+        self._ports = ports
         self.made = self.shed = 0
         self._read()
 
     def usage(self) -> Usage:
-        """Return what the sensor holds."""
+        """Return what the sensor and its workers hold."""
         if self.sensor.poll() is not None:
             sys.exit(f"the sensor has ended: {self.log.read_text()}")
-        return Usage.of(self.sensor.pid)
+        task = Path(f"/proc/{self.sensor.pid}/task/{self.sensor.pid}/children")
+        usages = [Usage.of(pid) for pid in (self.sensor.pid, *map(int, task.read_text().split()))]
+        return Usage(*map(sum, zip(*map(astuple, usages), strict=True)))
 
     def stages(self) -> dict[str, float]:
-        """Return the seconds that each of the sensor's stages has run."""
-        found = scrape(self._metrics)["mtc_sensor_stage_seconds_sum"]
-        return {dict(labels)["stage"]: seconds for labels, seconds in found.items()}
+        """Return the seconds that each of the sensor's stages has run, of all workers."""
+        found = Counter[str]()
+        for port in self._ports:
+            values = scrape(f"http://127.0.0.1:{port}")["mtc_sensor_stage_seconds_sum"]
+            found.update({dict(labels)["stage"]: value for labels, value in values.items()})
+        return dict(found)
 
     def order(self, rate: float, seconds: float, settle: bool = True) -> None:
         """Have samples replayed; `result` gives what came of it."""
@@ -98,12 +108,12 @@ def running(options: argparse.Namespace) -> Iterator[Run]:
     """Start sensor and exporter; at the end, print and check what became of all samples."""
     with tempfile.TemporaryDirectory(prefix="mtc-") as name:
         folder = Path(name)
-        port = free_port()
+        port, workers = free_port(), options.workers
         (folder / "sensor.yaml").write_text(configuration(options, folder, port))
         sensor = [sys.executable, "-m", "mtc_sensor", "run", "--config", f"{folder}/sensor.yaml"]
         here = Path(__file__).parent
         exporter = [sys.executable, f"{here}/exporter.py", "--folder", name]
-        exporter += ["--data", str(options.data)]
+        exporter += ["--data", str(options.data), "--shards", str(workers)]
         pipe = subprocess.PIPE
         with (
             (folder / "log").open("w+") as log,
@@ -111,7 +121,7 @@ def running(options: argparse.Namespace) -> Iterator[Run]:
             subprocess.Popen(exporter, stdin=pipe, stdout=pipe, text=True) as other,
         ):
             try:
-                run = Run(one, other, folder / "log", port)
+                run = Run(one, other, folder / "log", range(port, port + workers))
                 yield run
                 one.send_signal(signal.SIGTERM)
                 one.wait(60)
@@ -138,6 +148,8 @@ def configuration(options: argparse.Namespace, folder: Path, port: int) -> str:
             },
             "models": options.models,
             "device": options.device,
+            "shards": list(range(options.workers)),
+            "workers": options.workers,
             "log": {"format": "json"},
             "metrics": {"port": port},
             **json.loads(options.config),
@@ -149,12 +161,14 @@ def account(run: Run) -> None:
     """Print what became of all samples; end with an error if that is not what was made."""
     log = run.log.read_text()
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    stopped = next((line for line in reversed(lines) if line["message"] == "stopped"), None)
-    if stopped is None:
+    stopped = [line for line in lines if line["message"] == "stopped"]
+    names = ("judged", "shed", "lost", "in_flight")
+    parts = {name: sum(line.get(name, 0) for line in stopped) for name in names}
+    dropped = sum((Counter(line.get("dropped", {})) for line in stopped), Counter())
+    if not stopped:
         sys.exit(f"the sensor did not say what became of the samples:\n{log[-2000:]}")
-    parts = {name: stopped[name] for name in ("judged", "shed", "lost", "in_flight")}
     made = run.made + run.shed
     print(f"sampled {made:,} = {' + '.join(f'{v:,} {k}' for k, v in parts.items())}", end="")
-    print(f"; dropped {stopped['dropped']}; {sum(parts.values()) - made} unaccounted for")
+    print(f"; dropped {dict(dropped)}; {sum(parts.values()) - made} unaccounted for")
     if sum(parts.values()) != made:
         sys.exit(1)

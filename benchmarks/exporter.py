@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import zmq
 from numpy.typing import NDArray
-from recorded import NODE, RUN, SHARD, Payloads, add_data_option, record
+from recorded import NODE, RUN, Payloads, add_data_option, record
 
 from mtc_sensor.transports.zeromq import FORMAT
 from mtc_sensor.wire import binary_events, topics
@@ -55,17 +55,47 @@ class Second:
     """From the moment that a sample was due, the exporter's own queue included."""
 
 
+class Stream:
+    """One shard's samples: due, queued, published, acked; their times are kept in rings."""
+
+    def __init__(self, shard: int) -> None:
+        self.shard = shard
+        self.topic = topics.samples_of(shard).encode()
+        self.shed = self.last = self.published = self.acked = self.limit = 0
+        self.due, self.sent = np.zeros(_RING), np.zeros(_RING)
+        self.shortest = 0
+        """The shortest queue since it was asked last."""
+
+    @property
+    def queue(self) -> int:
+        """Samples that wait for a grant."""
+        return self.last - self.published
+
+    def make(self, times: NDArray[np.float64], room: int) -> None:
+        """Queue samples that were due at (n,) times, as long as there is room; shed the rest."""
+        taken = min(len(times), max(room - self.queue, 0))
+        self.shed += len(times) - taken
+        self.due[np.arange(self.last + 1, self.last + taken + 1) % _RING] = times[:taken]
+        self.last += taken
+
+    def publishable(self) -> range:
+        """Return the numbers that may be published now, not too many."""
+        upto = min(self.last, self.limit, self.published + _AT_ONCE)
+        return range(self.published + 1, upto + 1)
+
+    def status(self) -> ExporterStatus:
+        """Say where the stream stands."""
+        return ExporterStatus(RUN, NODE, self.shard, self.acked + 1, self.published, self.shed)
+
+
 class Exporter:
     """Replays; all times are monotonic seconds."""
 
-    def __init__(self, payloads: Payloads, folder: Path, most_queued: int) -> None:
-        self.shed = self.last = self.published = self.acked = 0
+    def __init__(self, payloads: Payloads, folder: Path, most_queued: int, shards: int) -> None:
+        self.streams = [Stream(shard) for shard in range(shards)]
         self._payloads, self._most_queued = payloads, most_queued
-        self._limit = 0
-        self._due, self._sent = np.zeros(_RING), np.zeros(_RING)
         self._verdicts: list[NDArray[np.float64]] = []
         self._status_at = 0.0
-        self._shortest = 0
         context = zmq.Context()
         front, back = context.socket(zmq.XPUB), context.socket(zmq.XSUB)
         front.bind(f"ipc://{folder}/xpub")
@@ -79,30 +109,33 @@ class Exporter:
 
     @property
     def granted(self) -> bool:
-        """Whether a sensor is there and takes samples."""
-        return self._limit > self.acked
+        """Whether sensors are there and take samples."""
+        return all(stream.limit > stream.acked for stream in self.streams)
+
+    def total(self, name: str) -> int:
+        """Return the sum of the streams' `name`."""
+        return sum(getattr(stream, name) for stream in self.streams)
 
     def replay(self, rate: float, seconds: float) -> list[Second]:
         """Make `rate` samples a second (0: as many as are granted); return what happened."""
-        begin = time.monotonic()
-        shed, made, told = self.shed, 0, [begin]
+        begin = told = time.monotonic()
+        shed, made = self.total("shed"), 0
         found: list[Second] = []
         while (now := time.monotonic()) < begin + seconds:
-            due = int((now - begin) * rate) if rate else made + max(self._limit - self.last, 0)
-            self._make(begin, made, due, rate)
-            made = due
+            made = self._make(begin, now, made, rate) if rate else self._fill(now)
             self.turn()
-            self._shortest = min(self._shortest, self.last - self.published)
-            if now - told[-1] >= 1.0:
-                told.append(now)
-                found.append(self._second(now - begin, self.shed - shed))
-                shed = self.shed
+            for stream in self.streams:
+                stream.shortest = min(stream.shortest, stream.queue)
+            if now - told >= 1.0:
+                told = now
+                found.append(self._second(now - begin, self.total("shed") - shed))
+                shed = self.total("shed")
         return found
 
     def settle(self) -> float:
         """Wait until everything is acked; return the seconds it took."""
         begin = time.monotonic()
-        while self.acked < self.last and time.monotonic() < begin + _PATIENCE_S:
+        while self.total("acked") < self.total("last") and time.monotonic() < begin + _PATIENCE_S:
             self.turn()
         took = time.monotonic() - begin
         self._status(time.monotonic())
@@ -111,58 +144,72 @@ class Exporter:
     def turn(self) -> None:
         """Publish what may be and take in what came, waiting for it a millisecond at most."""
         now = time.monotonic()
-        topic = topics.samples_of(SHARD).encode()
-        upto = min(self.last, self._limit, self.published + _AT_ONCE)
-        for seq in range(self.published + 1, upto + 1):
-            self._sent[seq % _RING] = now
-            self._pub.send_multipart([topic, b"node", FORMAT, self._payloads[seq]])
-        self.published = max(self.published, upto)
+        for stream in self.streams:
+            for seq in stream.publishable():
+                stream.sent[seq % _RING] = now
+                payload = self._payloads.of(stream.shard, seq)
+                self._pub.send_multipart([stream.topic, b"node", FORMAT, payload])
+                stream.published = seq
         if self._sub.poll(1):
             self._receive()
         if now - self._status_at >= _STATUS_S:
             self._status(now)
 
-    def _make(self, begin: float, made: int, due: int, rate: float) -> None:
-        room = self._most_queued - (self.last - self.published)
-        taken = min(due - made, max(room, 0))
-        self.shed += due - made - taken
-        for number in range(made + 1, made + taken + 1):
-            self.last += 1
-            self._due[self.last % _RING] = begin + number / rate if rate else time.monotonic()
+    def _make(self, begin: float, now: float, made: int, rate: float) -> int:
+        """Make what is due of `rate` since `begin`, the shards by turns; return how many so far."""
+        due = int((now - begin) * rate)
+        numbers = np.arange(made, due)
+        for stream in self.streams:
+            mine = numbers[numbers % len(self.streams) == stream.shard]
+            stream.make(begin + mine / rate, self._most_queued)
+        return due
+
+    def _fill(self, now: float) -> int:
+        for stream in self.streams:
+            stream.make(np.full(max(stream.limit - stream.last, 0), now), self._most_queued)
+        return 0
 
     def _receive(self) -> None:
-        judged = []
+        judged: list[list[int]] = [[] for _ in self.streams]
         for _ in range(_AT_ONCE):
             try:
                 payload = self._sub.recv_multipart(zmq.NOBLOCK)[3]
             except zmq.Again:
                 break
             if _VERDICT in payload[:40]:
-                judged.append(sequence_number(payload))
+                shard, seq = numbered(payload)
+                judged[shard].append(seq)
             else:
                 self._take(binary_events.decode(payload))
-        now, rows = time.monotonic(), np.array(judged, np.int64) % _RING
-        self._verdicts.append(1e3 * np.stack([now - self._sent[rows], now - self._due[rows]]))
+        now = time.monotonic()
+        for stream, numbers in zip(self.streams, judged, strict=True):
+            rows = np.array(numbers, np.int64) % _RING
+            times = np.stack([stream.sent[rows], stream.due[rows]])
+            self._verdicts.append(1e3 * (now - times))
 
     def _take(self, event: MtcEvent) -> None:
         if isinstance(event, SensorHello):
             self._status(time.monotonic())
         elif isinstance(event, Grant):
-            self.acked = max(self.acked, event.acked)
-            self._limit = event.acked + event.window
+            stream = self.streams[event.shard]
+            stream.acked = max(stream.acked, event.acked)
+            stream.limit = event.acked + event.window
         elif isinstance(event, Resend):
             sys.exit(f"{event.first} to {event.last} were lost on the way")
 
     def _status(self, now: float) -> None:
         self._status_at = now
-        status = ExporterStatus(RUN, NODE, SHARD, self.acked + 1, self.published, self.shed)
-        topic = topics.statuses_of(SHARD).encode()
-        self._pub.send_multipart([topic, b"node", FORMAT, binary_events.encode(status)])
+        for stream in self.streams:
+            topic = topics.statuses_of(stream.shard).encode()
+            payload = binary_events.encode(stream.status())
+            self._pub.send_multipart([topic, b"node", FORMAT, payload])
 
     def _second(self, at: float, shed: int) -> Second:
         sent, due = np.concatenate([np.empty((2, 0)), *self._verdicts], axis=1)
         self._verdicts.clear()
-        queue, self._shortest = self._shortest, self.last - self.published
+        queue = self.total("shortest")
+        for stream in self.streams:
+            stream.shortest = stream.queue
         return Second(at, len(sent), queue, shed, *quantiles(sent), *quantiles(due))
 
 
@@ -171,13 +218,16 @@ def quantiles(values: NDArray[np.float64]) -> list[float]:
     return np.quantile(values, [0.5, 0.99]).tolist() if len(values) else [-1.0, -1.0]
 
 
-def sequence_number(verdict: bytes) -> int:
-    """Return `seq` of an encoded verdict: after version, three short strings and the shard."""
+def numbered(verdict: bytes) -> tuple[int, int]:
+    """Return `shard` and `seq` of an encoded verdict: after version and three short strings."""
     at = verdict.index(_VERDICT) + len(_VERDICT)
     at = verdict.index(b"\x02", at) + 9
     for _ in range(3):
         at += 2 + verdict[at + 1]
-    return int.from_bytes(verdict[at + 10 : at + 18], "big")
+    return (
+        int.from_bytes(verdict[at + 1 : at + 9], "big"),
+        int.from_bytes(verdict[at + 10 : at + 18], "big"),
+    )
 
 
 def main() -> None:
@@ -185,27 +235,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_data_option(parser)
     parser.add_argument("--folder", type=Path, required=True, help="where the bus's sockets are")
+    parser.add_argument("--shards", type=int, default=1, help="streams, each with its queue")
     parser.add_argument("--queue", type=int, default=2000, help="as MTC::max_queue")
     options = parser.parse_args()
-    exporter = Exporter(Payloads(record(options.data)), options.folder, options.queue)
+    payloads = Payloads(record(options.data))
+    exporter = Exporter(payloads, options.folder, options.queue, options.shards)
     while not exporter.granted:
         exporter.turn()
     print("{}", flush=True)
     for line in sys.stdin:
         order = json.loads(line)
-        before, cpu, begin = exporter.acked, time.process_time(), time.monotonic()
+        before, cpu, begin = exporter.total("acked"), time.process_time(), time.monotonic()
         seconds = exporter.replay(order["rate"], order["seconds"])
         took = time.monotonic() - begin
-        rate = (exporter.acked - before) / took
+        rate = (exporter.total("acked") - before) / took
         cpu = (time.process_time() - cpu) / took
         settled = exporter.settle() if order["settle"] else 0.0
         answer = {
             "rate": rate,
             "cpu": cpu,
             "settled_s": settled,
-            "made": exporter.last,
-            "acked": exporter.acked,
-            "shed": exporter.shed,
+            "made": exporter.total("last"),
+            "shed": exporter.total("shed"),
             "seconds": [asdict(second) for second in seconds],
         }
         print(json.dumps(answer), flush=True)

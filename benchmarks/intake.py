@@ -32,7 +32,7 @@ TOPIC = topics.samples_of(0)
 def send(data: Path, count: int) -> None:
     """Publish `count` samples to whoever subscribes, once; then to the next."""
     payloads = Payloads(record(data))
-    ready = [payloads[seq] for seq in range(1, 2001)]
+    ready = [payloads.of(0, seq) for seq in range(1, 2001)]
     with zmq.Context() as context:
         pub, proxy_in = context.socket(zmq.XPUB), context.socket(zmq.XSUB)
         pub.setsockopt(zmq.XPUB_NODROP, 1)

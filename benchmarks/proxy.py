@@ -101,7 +101,8 @@ def main() -> None:
         try:
             xsub, xpub = (f"tcp://127.0.0.1:{port}" for port in proxy.stdout.readline().split())
             kinds = {
-                "samples": [payloads[seq] for seq in range(1, 2001)] * (options.messages // 2000),
+                "samples": [payloads.of(0, seq) for seq in range(1, 2001)]
+                * (options.messages // 2000),
                 "verdicts": [bytes(VERDICT_BYTES)] * options.messages,
             }
             for name, messages in kinds.items():

@@ -28,7 +28,7 @@ from mtc_sensor.wire.events import Sample
 from mtc_sensor.wire.values import Port, Proto
 
 ROOT = Path(__file__).resolve().parents[1]
-RUN, NODE, SHARD = "run-1", "worker-1", 0
+RUN, NODE = "run-1", "worker-1"
 HEAD_BYTES = 160
 """Bytes of a packet that Zeek's scripts send, from the link layer on: ``MTC::head_bytes``."""
 _ETHERNET = 1
@@ -78,7 +78,7 @@ def _samples(batch: FlowBatch) -> Iterator[Sample]:
         yield Sample(
             run=RUN,
             node=NODE,
-            shard=SHARD,
+            shard=0,
             seq=_SEQ,
             kind=int(batch.kind[row]),
             uid=batch.uid[row].decode(),
@@ -97,16 +97,21 @@ def _samples(batch: FlowBatch) -> Iterator[Sample]:
 
 
 class Payloads:
-    """Samples in Broker's binary format, over and over, each time with the next number."""
+    """Samples in Broker's binary format, over and over, each time with another number."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
-        number = _SEQ.to_bytes(8, "big")
+        number = _count(0) + _count(_SEQ)  # shard and seq follow each other
         self._parts = [binary_events.encode(sample).split(number) for sample in samples]
         assert all(len(parts) == 2 for parts in self._parts)
 
-    def __getitem__(self, seq: int) -> bytes:
+    def of(self, shard: int, seq: int) -> bytes:
+        """Return sample `seq` of a shard's stream."""
         before, after = self._parts[seq % len(self._parts)]
-        return before + seq.to_bytes(8, "big") + after
+        return before + _count(shard) + _count(seq) + after
+
+
+def _count(number: int) -> bytes:
+    return b"\x02" + number.to_bytes(8, "big")
 
 
 def describe(samples: Sequence[Sample]) -> str:

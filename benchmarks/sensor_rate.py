@@ -146,7 +146,7 @@ def soak(run: Run, rate: float, seconds: float) -> None:
 def stages(samples: Sequence[Sample], options: argparse.Namespace) -> dict[str, float]:
     """Return samples per second of each stage alone, one after the other in this process."""
     payloads = Payloads(samples)
-    data = [payloads[seq] for seq in range(1, 2049)]
+    data = [payloads.of(0, seq) for seq in range(1, 2049)]
     decoded = [event for event in map(binary_events.decode, data) if isinstance(event, Sample)]
     judge = SampleJudge("sensor", load_models(options.models, options.device))
     batches = [decoded[at : at + 256] for at in range(0, len(decoded), 256)]
@@ -173,6 +173,7 @@ def main() -> None:
     add_data_option(parser)
     parser.add_argument("--models", nargs="+", default=["byte-cnn", "flowpic"])
     parser.add_argument("--device", default="cpu", help="auto, cpu or cuda")
+    parser.add_argument("--workers", type=int, default=1, help="processes, each with a shard")
     parser.add_argument("--config", default="{}", help="more of sensor.yaml, as JSON")
     parser.add_argument("--rate", type=float, help="take this for the highest rate without loss")
     parser.add_argument("--seconds", type=float, help="of each step, of --overload or of --soak")

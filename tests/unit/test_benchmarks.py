@@ -32,11 +32,12 @@ def samples(modules: Any) -> list[Sample]:
 
 def test_recorded_samples_are_numbered_on_the_wire(modules: Any, samples: list[Sample]) -> None:
     payloads = modules("recorded").Payloads(samples)
-    for seq in (1, 50, 51, 2**40):
-        decoded = binary_events.decode(payloads[seq])
+    for shard, seq in ((0, 1), (7, 50), (4095, 51), (0, 2**40)):
+        decoded = binary_events.decode(payloads.of(shard, seq))
         assert isinstance(decoded, Sample)
         sample = samples[seq % len(samples)]
-        assert (decoded.seq, decoded.uid, decoded.head) == (seq, sample.uid, sample.head)
+        assert (decoded.shard, decoded.seq, decoded.uid) == (shard, seq, sample.uid)
+        assert decoded.head == sample.head
         assert np.array_equal(decoded.samples, sample.samples)
 
 
@@ -44,12 +45,12 @@ def test_recorded_samples_are_numbered_on_the_wire(modules: Any, samples: list[S
 def test_the_number_of_an_encoded_verdict(modules: Any, samples: list[Sample], seq: int) -> None:
     s = samples[0]
     verdict = Verdict(
-        "sensor", s.run, s.node, s.shard, seq, s.uid, s.orig_h, s.orig_p, s.resp_h, s.resp_p,
+        "sensor", s.run, s.node, 3, seq, s.uid, s.orig_h, s.orig_p, s.resp_h, s.resp_p,
         s.start_us, s.kind, "byte-cnn", "benign", 0.5, 0, "",
     )  # fmt: skip
-    sequence_number = modules("exporter").sequence_number
-    assert sequence_number(binary_events.encode(verdict)) == seq
-    assert sequence_number(broker_bin.encode_event(events.encode(verdict))) == seq
+    numbered = modules("exporter").numbered
+    assert numbered(binary_events.encode(verdict)) == (3, seq)
+    assert numbered(broker_bin.encode_event(events.encode(verdict))) == (3, seq)
 
 
 @pytest.mark.long
