@@ -256,12 +256,13 @@ def _check_cuda(index: int) -> None:
 
 
 def _padded(inputs: Tensor) -> Tensor:
-    """Fill a batch up to a power of two with zeros.
+    """Fill a batch up with zeros to one of four sizes between a power of two and the next.
 
     torch keeps memory for every size of batch that it has met; over a long run that is a gigabyte
     and more, with few sizes it is bounded.
     """
-    room = (1 << (len(inputs) - 1).bit_length()) - len(inputs)
+    step = 1 << max(0, (len(inputs) - 1).bit_length() - 3)
+    room = -len(inputs) % step
     return torch.cat([inputs, inputs.new_zeros(room, *inputs.shape[1:])]) if room else inputs
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+_ROWS = 32
 
 
 class ByteCnnLstm(nn.Module):
@@ -116,11 +119,40 @@ class PacketCnn(nn.Module):
     def forward(self, matrix: Tensor) -> Tensor:
         """Return (B, labels) logits of (B, packets, bytes) uint8."""
         flows, packets, width = matrix.shape
-        embedded = self.byte(matrix.reshape(flows * packets, width).int()) + self.position
-        vectors = self.packet(embedded.transpose(1, 2)).view(flows, packets, -1).transpose(1, 2)
+        vectors = self._vectors(matrix.reshape(flows * packets, width))
+        vectors = vectors.view(flows, packets, -1).transpose(1, 2)
         joined = vectors + self.flow(vectors)
         logits: Tensor = self.output(torch.cat([joined.amax(2), joined.mean(2)], 1))
         return logits
+
+    def _vectors(self, rows: Tensor) -> Tensor:
+        """Return (n, hidden) of (n, bytes) packets; equal ones are computed once.
+
+        Of the first packets of connections a third and more are equal to others, once addresses and
+        the like are masked. In training they all count for the statistics of the batch; on a GPU
+        finding them takes longer than computing them.
+        """
+        if self.training or rows.device.type != "cpu" or rows.dtype != torch.uint8:
+            return self._packets(rows)
+        distinct, which = _distinct(rows)
+        return self._packets(distinct)[which]
+
+    def _packets(self, rows: Tensor) -> Tensor:
+        vectors: Tensor = self.packet((self.byte(rows.int()) + self.position).transpose(1, 2))
+        return vectors
+
+
+def _distinct(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the different ones of (n, bytes) rows, and (n,) which of them each row is.
+
+    Zeros fill them up to a multiple of `_ROWS`: torch keeps memory for every size that it has met.
+    """
+    raw = np.ascontiguousarray(rows.numpy())
+    keys = raw.view(f"V{raw.shape[1]}").ravel()
+    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+    distinct = rows.new_zeros(-(-len(first) // _ROWS) * _ROWS, raw.shape[1])
+    distinct[: len(first)] = rows[torch.from_numpy(first)]
+    return distinct, torch.from_numpy(which)
 
 
 def _halving(channels_in: int, channels_out: int) -> list[nn.Module]:

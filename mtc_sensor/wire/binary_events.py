@@ -174,9 +174,9 @@ def _write_verdict(verdict: Verdict) -> bytes:
     return b"".join(
         (
             _VERDICT,
-            _written(_name_codec, verdict.sensor),
-            _written(_name_codec, verdict.run),
-            _written(_name_codec, verdict.node),
+            _written_name(verdict.sensor),
+            _written_name(verdict.run),
+            _written_name(verdict.node),
             _NUMBER.pack(COUNT, verdict.shard),
             _NUMBER.pack(COUNT, verdict.seq),
             _string(cast(bytes, _uid.encode(verdict.uid))),
@@ -184,8 +184,8 @@ def _write_verdict(verdict: Verdict) -> bytes:
             _written_end(verdict.resp_h, verdict.resp_p),
             _NUMBER.pack(COUNT, _time.encode(verdict.start_us)),
             _NUMBER.pack(COUNT, _kind.encode(verdict.kind)),
-            _written(_name_codec, verdict.model),
-            _written(_text, verdict.label),
+            _written_name(verdict.model),
+            _written_label(verdict.label),
             _SCORE.pack(REAL, _real.encode(verdict.score), COUNT, verdict.flags),
             _string(cast(bytes, _text.encode(verdict.detail))),
         )
@@ -202,9 +202,13 @@ def _string(text: bytes) -> bytes:
 
 
 @lru_cache(_CACHED)
-def _written(codec: Codec, text: str) -> bytes:
-    """Write a text that comes again and again."""
-    return _string(cast(bytes, codec.encode(text)))
+def _written_name(name: str) -> bytes:
+    return _string(cast(bytes, _name_codec.encode(name)))
+
+
+@lru_cache(_CACHED)
+def _written_label(label: str) -> bytes:
+    return _string(cast(bytes, _text.encode(label)))
 
 
 def _written_end(host: Address, port: Port) -> bytes:
