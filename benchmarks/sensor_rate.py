@@ -9,8 +9,8 @@ do live: it publishes what it is granted, queues 2,000 samples, sheds the rest. 
 
 - the highest rate without loss: the sensor is first given as much as it takes, then less and less
   until nothing is shed or lost and the exporter's queue keeps running empty;
-- the latency at half of that, from a sample's publication to each of its verdicts back at the
-  exporter, and from the moment that it was due;
+- the latency at that rate and at half of it, from a sample's publication to each of its verdicts
+  back at the exporter, and from the moment that it was due; CPU, and the time of the stages;
 - the rates of the stages alone, each in a loop, and the end-to-end rate over the slowest.
 
 With ``--overload`` it runs at half that rate, at twice, and at half again; with ``--soak`` at half,
@@ -71,16 +71,19 @@ def latencies(result: dict[str, Any], skip: int = 1) -> dict[str, float]:
     }
 
 
-def at_half(run: Run, rate: float, seconds: float) -> None:
-    """Print latencies and CPU at a rate that is half of the highest."""
+def at_rate(run: Run, name: str, rate: float, seconds: float) -> None:
+    """Print latencies, CPU, and what the stages took, at a rate without loss."""
     before, spent = run.usage().cpu_s, run.stages()
     result = run.replay(rate, seconds)
     count = rate * seconds
     each = (run.usage().cpu_s - before) / count
-    print(f"at half of it: {shown(latencies(result))}; {1e6 * each:.0f} us of CPU per sample")
-    parts = {name: 1e6 * (after - spent[name]) / count for name, after in run.stages().items()}
-    shown_parts = ", ".join(f"{name} {part:.0f}" for name, part in parts.items())
-    print(f"microseconds of the stages per sample: {shown_parts}")
+    parts = {stage: 1e6 * (after - spent[stage]) / count for stage, after in run.stages().items()}
+    print(f"{name}: {shown(latencies(result))}")
+    print(
+        f"    {1e6 * each:.0f} us of CPU per sample; its stages, waiting included: "
+        f"{', '.join(f'{stage} {part:.0f}' for stage, part in parts.items())}",
+        flush=True,
+    )
 
 
 def shown(found: dict[str, float]) -> str:
@@ -195,7 +198,8 @@ def main() -> None:
         elif options.soak:
             soak(run, rate, long_s)
         else:
-            at_half(run, rate / 2, step_s)
+            at_rate(run, "at that rate", rate, step_s)
+            at_rate(run, "at half of it", rate / 2, step_s)
     if not options.overload and not options.soak:
         alone = stages(samples, options)
         print(", ".join(f"{name} alone: {r:,.0f}/s" for name, r in alone.items()))
