@@ -14,9 +14,19 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "samples" / "demo.pcap"
 
+# Small models lose more time to threads that wait for each other than threads save.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The first call of a compiled function takes seconds, and machines are shared.
 settings.register_profile("mtc", deadline=None)
 settings.load_profile("mtc")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give long tests more time than the others have (`timeout` in pyproject.toml)."""
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.timeout(900))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
