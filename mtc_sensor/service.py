@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable
 
@@ -56,6 +57,8 @@ class Service:
         try:
             if self._metrics is not None:
                 self._metrics.start()
+            gc.collect()
+            gc.freeze()  # what is there now stays: a collection need not walk through it each time
             self._sensor.run(stop)
         finally:
             self.close()

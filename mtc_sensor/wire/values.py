@@ -34,12 +34,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc_sensor.errors import WireError
-from mtc_sensor.flow import IPV4_MAPPED_PREFIX
 
 MAX_COUNT = (1 << 64) - 1
 MAX_INTEGER = (1 << 63) - 1
 MAX_DEPTH = 32
 """Containers within containers that are followed; an MTC event needs 4."""
+
+_V4_MAPPED = 0xFFFF << 32
 
 _Encoder = TypeVar("_Encoder")
 
@@ -184,8 +185,9 @@ def unmap_subnet(subnet: Subnet) -> Subnet:
 
 def map_address(address: Address) -> bytes:
     """Return the 16 bytes of an address, IPv4 as ::ffff:a.b.c.d."""
-    packed = address.packed
-    return packed if len(packed) == len(IPV4_MAPPED_PREFIX) + 4 else IPV4_MAPPED_PREFIX + packed
+    if isinstance(address, IPv4Address):
+        return (_V4_MAPPED | int(address)).to_bytes(16, "big")
+    return address.packed
 
 
 def encoder_of(value: Value, encoders: dict[type, _Encoder]) -> _Encoder:

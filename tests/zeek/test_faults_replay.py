@@ -108,11 +108,15 @@ class Leaky(Inbox):
         super().__init__()
         self.lose = lose
 
-    def put(self, item: Incoming, *, force: bool = False) -> bool:
-        if isinstance(item, Sample) and item.seq in self.lose:
+    def put(self, items: Sequence[Incoming], *, force: bool = False) -> int:
+        kept = [item for item in items if not self._loses(item)]
+        return len(items) - len(kept) + super().put(kept, force=force)
+
+    def _loses(self, item: Incoming) -> bool:
+        lost = isinstance(item, Sample) and item.seq in self.lose
+        if isinstance(item, Sample):
             self.lose.discard(item.seq)
-            return True
-        return super().put(item, force=force)
+        return lost
 
 
 @pytest.mark.parametrize("kind", TRANSPORTS)
