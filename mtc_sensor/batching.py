@@ -30,7 +30,9 @@ class Batcher:
         self, config: BatchConfig | None = None, overload: OverloadConfig | None = None
     ) -> None:
         config = config or BatchConfig()
-        self._size, self._wait_s = config.size, config.wait_ms / 1000
+        # More than `shed_at` never wait: a batch that needs more would never be full.
+        self._size = min(config.size, overload.shed_at if overload else config.size)
+        self._wait_s = config.wait_ms / 1000
         self._overload = overload
         self._samples: list[Sample] = []
         self._since: list[float] = []

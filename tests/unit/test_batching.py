@@ -84,5 +84,13 @@ def test_what_is_too_much_is_shed_by_the_policy(
     assert waited.tolist() == [10.0 - seq for seq in kept]
 
 
+def test_what_is_left_after_shedding_fills_a_batch() -> None:
+    batcher = Batcher(BatchConfig(size=9), OverloadConfig(skip_at=1, shed_at=3))
+    for now in range(5):  # the oldest are shed, so none of them waits for long
+        batcher.add(sample(now), now / 1000)
+        batcher.shed()
+    assert batcher.due_in(0.004) == 0
+
+
 def test_without_marks_nothing_is_shed() -> None:
     assert filled(4000).shed() == []
