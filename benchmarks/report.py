@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from recorded import ROOT, machine
 
+TWO = ("--models", "byte-cnn", "flowpic")
 STEPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("A sample decoded", "", ("wire_decode.py",)),
     ("The transport's intake", "", ("intake.py", "--samples", "20000", "--rounds", "3")),
@@ -22,17 +24,30 @@ STEPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "",
         ("inference.py", "--threads", "1", "--batch", "1", "16", "256", "--rounds", "3"),
     ),
-    ("The sensor, two models", "", ("sensor_rate.py", "--models", "byte-cnn", "flowpic")),
-    ("The sensor, the byte-CNN alone", "", ("sensor_rate.py", "--models", "byte-cnn")),
+    ("The sensor, two models", "", ("sensor_rate.py", *TWO, "--seconds", "8")),
+    ("Two workers", "", ("sensor_rate.py", *TWO, "--workers", "2", "--seconds", "8")),
+    (
+        "The sensor, the byte-CNN alone",
+        "",
+        ("sensor_rate.py", "--models", "byte-cnn", "--seconds", "8"),
+    ),
     (
         "Overload",
         "For five minutes: `--seconds 300`.",
-        ("sensor_rate.py", "--overload", "--seconds", "30"),
+        (
+            "sensor_rate.py",
+            *TWO,
+            "--overload",
+            "--config",
+            '{"overload":{}}',
+            "--seconds",
+            "30",
+        ),
     ),
     (
         "For long",
         "For an hour, with the figure that counts, growth since minute two: `--seconds 3600`.",
-        ("sensor_rate.py", "--soak", "--seconds", "60"),
+        ("sensor_rate.py", *TWO, "--soak", "--seconds", "60"),
     ),
 )
 WITH_DATA = ("wire_decode.py", "inference.py", "sensor_rate.py")
@@ -43,8 +58,8 @@ INTRODUCTION = """\
 what it printed. Each has `--help`, which says what is compared with what. Absolute figures are
 those of one machine, and of what else ran on it; the ratios are of one run each. The samples are
 those of `samples/demo.pcap`, in which every eighth flow is malicious; where it says
-`--data FOLDER`, of benign captures (`python benchmarks/report.py --data FOLDER`). What sampling
-costs Zeek is measured by `benchmarks/zeek_overhead.py`, see
+`--data FOLDER`, of a folder of captures (`python benchmarks/report.py --data FOLDER`). What
+sampling costs Zeek is measured by `benchmarks/zeek_overhead.py`, see
 [design.md](design.md#what-it-costs-zeek); what the figures mean for a link, in
 [scaling.md](scaling.md).
 """
@@ -53,7 +68,7 @@ costs Zeek is measured by `benchmarks/zeek_overhead.py`, see
 def run(arguments: Sequence[str], data: Path | None = None) -> str:
     """Run a benchmark; return its command line as a person would type it, and what it printed."""
     command = [f"benchmarks/{arguments[0]}", *arguments[1:]]
-    shown = " ".join(["python", *command, *(["--data", "FOLDER"] if data else [])])
+    shown = shlex.join(["python", *command, *(["--data", "FOLDER"] if data else [])])
     print(shown, file=sys.stderr)
     command += ["--data", str(data)] if data else []
     done = subprocess.run(
@@ -77,9 +92,7 @@ def page(data: Path | None, only: str) -> Iterator[str]:
         if only in arguments[0]:
             yield f"## {title}\n"
             yield f"{text}\n" if text else ""
-            yield run(arguments)
-            if data and arguments[0] in WITH_DATA:
-                yield run(arguments, data)
+            yield run(arguments, data if arguments[0] in WITH_DATA else None)
 
 
 def main() -> None:
