@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,11 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from mtc_sensor.cli.labelled import labelled_options, read_labelled
+from mtc_sensor.errors import MtcError
 from mtc_sensor.training import words
 
 if TYPE_CHECKING:
+    from mtc_sensor.inference import Model
     from mtc_sensor.training.answers import Measured
     from mtc_sensor.training.evaluation import Evaluation
+    from mtc_sensor.training.tasks import Labelled
 
 Protocol = Literal["honest", "paper"]
 
@@ -36,6 +40,12 @@ Protocol = Literal["honest", "paper"]
     show_default=True,
     help="honest: as the manifest splits captures, duplicates once; paper: at random.",
 )
+@click.option(
+    "--first",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Ask about records as they were so long after their first packet; sizes and times only.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 @click.option(
     "--report",
@@ -50,6 +60,7 @@ def evaluate(
     workers: int,
     split: str | None,
     protocol: Protocol,
+    first: float | None,
     as_json: bool,
     report: Path | None,
 ) -> int:
@@ -66,6 +77,9 @@ def evaluate(
     for model in load_models(bundles):
         task, labelled = read_labelled(model, data, store, task_name, workers)
         test, train = evaluation.sides(model, labelled, split, protocol)
+        if first is not None:
+            _check_times_suffice(model)
+            test, train = _early(test, first), train and _early(train, first)
         done.append(evaluation.evaluate(model, task, test, train, protocol))
         if not as_json:
             print_evaluation(done[-1])
@@ -79,6 +93,21 @@ def evaluate(
         page = write_report(report, done)
         click.echo(f"report: {page}", err=True)
     return 0
+
+
+def _check_times_suffice(model: Model) -> None:
+    spec = model.bundle.spec
+    if model.members or spec.head_bytes or spec.reads_tokens:
+        raise MtcError(
+            f"{model.name}: --first cuts sizes and times, and this model looks at more: leave it "
+            "out, or choose another bundle"
+        )
+
+
+def _early(labelled: Labelled, seconds: float) -> Labelled:
+    from mtc_sensor.training.augment_flows import first_seconds  # noqa: PLC0415 - loads numba
+
+    return replace(labelled, flows=first_seconds(labelled.flows, seconds))
 
 
 def print_evaluation(done: Evaluation) -> None:

@@ -55,6 +55,12 @@ def end_early(flows: FlowBatch, rng: np.random.Generator, share: float) -> FlowB
     return _kept(flows, row, index < ends[row])
 
 
+def first_seconds(flows: FlowBatch, seconds: float) -> FlowBatch:
+    """Return all records as they were so long after their first packet."""
+    row, _ = _places(flows)
+    return _kept(flows, row, unpack_samples(flows.samples).offset_us <= seconds * 1e6)
+
+
 def lose_words(flows: FlowBatch, rng: np.random.Generator, share: float) -> FlowBatch:
     """Take a tenth of the words out of a record's document."""
     chosen = rng.random(len(flows)) < share

@@ -86,6 +86,20 @@ def test_the_paper_protocol_says_so(call: Run) -> None:
     assert told["baselines"].keys() == {"nearest_neighbour", "boosted_trees"}
 
 
+def test_records_as_they_were_early(call: Run, tmp_path: Path) -> None:
+    small = str(make_bundle(tmp_path / "small", "flowpic"))
+    asked = [
+        call("evaluate", small, "--data", "one.csv", "--json", *more)
+        for more in ((), ("--first", "1000"), ("--first", "0.05"))
+    ]
+    whole, long, short = (json.loads(out) for _, out, _ in asked)
+    assert whole == long
+    assert 0 < short["n"] < whole["n"]  # few have four packets by then
+    code, _, err = call("evaluate", "byte-cnn", "--data", "one.csv", "--first", "5")
+    assert code == 1
+    assert "byte-cnn: --first cuts sizes and times" in err
+
+
 def test_an_unknown_split_and_task_name_the_remedy(call: Run) -> None:
     code, _, err = call("evaluate", "byte-cnn", "--data", "two.csv", "--split", "tets")
     assert code == 1

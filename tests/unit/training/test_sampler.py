@@ -11,6 +11,7 @@ from mtc_sensor.training.augment_flows import (
     FLOWS,
     change_rtt,
     end_early,
+    first_seconds,
     lose_packets,
     lose_words,
     shift_time,
@@ -21,6 +22,7 @@ from mtc_sensor.training.sampler import Sampler, one_of_each, sampling_weights
 from mtc_sensor.training.tasks import TASKS
 
 from ..features.build import Head, batch_of, packets
+from . import labelled as made_up
 from .corpus import recipe
 from .labelled import labelled
 
@@ -120,3 +122,11 @@ def test_classes_weigh_the_same_and_groups_as_the_root_of_their_size() -> None:
     none = Balance(classes="none", groups="none", sets={"other": 0.3})
     mixed = labelled([0, 0], [0, 1], [Source("a", "benign", set="other"), Source("b", "benign")])
     assert sampling_weights(mixed, TASKS["malicious"], none).tolist() == [0.3, 1]
+
+
+def test_the_first_seconds_of_records() -> None:
+    batch = made_up.flows([[60, 61, 62, 63], [70]])
+    early = first_seconds(batch, 2)
+    assert early.packets.tolist() == [3, 1]
+    assert unpack_samples(early.samples).ip_len.tolist() == [60, 61, 62, 70]
+    assert (early.last_us() - early.start_us).tolist() == [2_000_000, 0]
