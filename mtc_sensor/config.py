@@ -77,8 +77,8 @@ class TransportConfig(_Strict):
 class BatchConfig(_Strict):
     """How samples are judged together."""
 
-    size: Annotated[int, Field(ge=1, le=800)] = 200
-    """At most so many; exporters have 400 on the way, so half of them are judged meanwhile."""
+    size: Annotated[int, Field(ge=1, le=800)] = 100
+    """At most so many. Exporters have 400 on the way: while some are judged, others can come."""
     wait_ms: Annotated[int, Field(ge=0, le=10_000)] = 10
     """A sample waits no longer than this for others."""
 
@@ -89,10 +89,10 @@ class OverloadConfig(_Strict):
     Exporters have at most 400 on the way, and wait with the rest themselves.
     """
 
-    skip_at: Annotated[int, Field(ge=1, le=400)] = 200
+    skip_at: Annotated[int, Field(ge=1, le=400)] = 100
     """From so many on the costliest models are left out, one or more, never all."""
-    shed_at: Annotated[int, Field(ge=1, le=400)] = 300
-    """What is more than this is not judged."""
+    shed_at: Annotated[int, Field(ge=1, le=400)] = 200
+    """What is more than this is not judged; far from 400, for what is on the way has to come."""
     policy: Literal["newest", "oldest", "early-first"] = "oldest"
     """Which are shed: the newest, the oldest, or blocks and finals before early records."""
 
