@@ -61,6 +61,7 @@ class Service:
             gc.freeze()  # what is there now stays: a collection need not walk through it each time
             self._sensor.run(stop)
         finally:
+            gc.unfreeze()
             self.close()
 
     def reload(self) -> None:

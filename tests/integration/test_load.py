@@ -21,17 +21,18 @@ from typing import Any
 import pytest
 
 from mtc_sensor.batching import Batcher
-from mtc_sensor.config import BatchConfig, OverloadConfig
+from mtc_sensor.config import BatchConfig, OverloadConfig, SensorConfig
 from mtc_sensor.judging import SampleJudge
 from mtc_sensor.measures import Measures
 from mtc_sensor.sensor import Judge, Sensor
+from mtc_sensor.service import Service
 from mtc_sensor.streams import Streams, Totals
 from mtc_sensor.transports.base import Inbox
 from mtc_sensor.transports.zeromq import ZeroMQ
 from mtc_sensor.wire import topics
 from mtc_sensor.wire.events import Sample, Verdict
 from tests.integration.exporter import Exporter, ZeroMQBus
-from tests.integration.test_run import at, end, sensor, wait_for
+from tests.integration.test_run import at, sensor, wait_for
 from tests.integration.test_transports import judge, samples
 from tests.unit.test_judging import Failing, models, paths
 from tests.unit.wire.build import sample
@@ -143,30 +144,37 @@ def come_and_go(folder: Path, cuts: int) -> None:
     assert {verdict.seq for verdict in exporter.verdicts} == set(range(1, count + 1))
 
 
-@pytest.mark.slow
-def test_a_full_disk_under_the_verdicts_is_counted_and_logged_once(tmp_path: Path) -> None:
-    exporter = Exporter([sample(heads=8, seq=i) for i in range(600)])
-    bus = ZeroMQBus([exporter], tmp_path)
-    with bus, sensor(tmp_path, at(bus), "verdicts: /dev/full\n") as process:
+def test_a_full_disk_under_the_verdicts_is_counted_and_logged_once(
+    tmp_path: Path, paths: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    exporter, ends = Exporter([sample(heads=8, seq=i) for i in range(600)]), threading.Event()
+    with ZeroMQBus([exporter], tmp_path) as bus, caplog.at_level(logging.INFO, "mtc_sensor"):
+        config = SensorConfig(
+            models=[str(paths[1])], verdicts=Path("/dev/full"), transport=at(bus), device="cpu"
+        )
+        thread = threading.Thread(target=Service(config).run, args=(ends.is_set,))
+        thread.start()
         assert exporter.done.wait(TIMEOUT_S)
-        process.terminate()
-        code, log = end(process)
-    assert code == 0
-    assert [line["message"].partition(":")[0] for line in log if line["level"] == "error"] == [
-        "/dev/full"
-    ]
-    assert log[-1]["judged"] == 600
-    assert log[-1]["dropped"]["verdicts_not_in_file"] == 600
+        ends.set()
+        thread.join(TIMEOUT_S)
+    assert not thread.is_alive()
     assert len(exporter.verdicts) == 600
+    (error,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert error.startswith("/dev/full: cannot write: No space left on device")
+    stopped: Any = caplog.records[-1]
+    assert stopped.fields["judged"] == 600
+    assert stopped.fields["dropped"]["verdicts_not_in_file"] == 600
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_started_again_and_every_sample_is_judged(tmp_path: Path) -> None:
+def test_a_killed_worker_is_started_again_and_every_sample_is_judged(
+    tmp_path: Path, paths: list[Path]
+) -> None:
     some = [sample(heads=8, seq=i) for i in range(800)]
     exporters = [Exporter(some, f"worker-{shard}", shard=shard) for shard in (0, 1)]
     bus = ZeroMQBus(exporters, tmp_path)
     shared = "shards: [0, 1]\nworkers: 2\nbatch: {size: 20}\n"
-    with bus, sensor(tmp_path, at(bus), shared) as process:
+    with bus, sensor(tmp_path, at(bus), shared, str(paths[1])) as process:
         lines = read_lines(process)
         wait_for(lambda: min(len(one.verdicts) for one in exporters) > 100)
         (pid,) = [line["pid"] for line in lines if line.get("worker") == 2]

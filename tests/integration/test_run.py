@@ -24,12 +24,12 @@ MODEL = "byte-cnn"
 
 @contextmanager
 def sensor(
-    folder: Path, transport: TransportConfig, extra: str = ""
+    folder: Path, transport: TransportConfig, extra: str = "", model: str = MODEL
 ) -> Iterator[subprocess.Popen[str]]:
     """`mtc-sensor run` as a process, which is killed at the end."""
     config = folder / "sensor.yaml"
     config.write_text(
-        f"models: [{MODEL}]\nlog: {{format: json}}\n{extra}"
+        f"models: ['{model}']\nlog: {{format: json}}\n{extra}"
         f"transport: {transport.model_dump_json()}\n"
     )
     command = [sys.executable, "-m", "mtc_sensor", "run", "--config", str(config)]
