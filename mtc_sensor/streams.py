@@ -213,34 +213,36 @@ class Streams:
         self._budget = 0
 
     def poll(self, now: float) -> list[tuple[str, MtcEvent]]:
-        """Return what is to be published now: topics and events."""
+        """Return what is to be published now: topics and events.
+
+        Each exporter gets its part of the budget, as far as the others have not used it up.
+        """
         self._forget(now)
         out = self._hellos(now)
+        fair = self._budget // max(self.open, 1)
+        held = sum(peer.held(now) for peer in self._peers.values())
         for stream_id, peer in self._peers.items():
             if not peer.stream.closed:
+                held -= peer.held(now)
+                window = min(fair, max(self._budget - held, 0))
                 topic = topics.exporter(stream_id.node)
-                out += [(topic, event) for event in self._to_exporter(stream_id, peer, now)]
+                said = self._to_exporter(stream_id, peer, window, now)
+                out += [(topic, event) for event in said]
+                held += peer.held(now)
         return out
 
-    def _to_exporter(self, stream_id: StreamId, peer: _Peer, now: float) -> Iterable[MtcEvent]:
+    def _to_exporter(
+        self, stream_id: StreamId, peer: _Peer, window: int, now: float
+    ) -> Iterable[MtcEvent]:
         if peer.stream.unsynced:  # an ack could be of samples that never came
             return
         for first, last in peer.stream.resend(now):
             yield Resend(self.sensor, *stream_id, first, last)
-        self._share(peer, now)
+        peer.allow(window if self._is_open(peer) else 0, now)
         grant = peer.stream.acked, peer.limit - peer.stream.acked
         if grant != peer.granted or now - peer.granted_at >= GRANT_EVERY_S:
             peer.granted, peer.granted_at = grant, now
             yield Grant(self.sensor, *stream_id, *grant)
-
-    def _share(self, peer: _Peer, now: float) -> None:
-        """Give a stream its part of the budget, as far as the others have not used it up."""
-        if not self._is_open(peer) or not self._budget:
-            peer.allow(0, now)
-            return
-        others = sum(other.held(now) for other in self._peers.values() if other is not peer)
-        window = min(self._budget // self.open, max(self._budget - others, 0))
-        peer.allow(window, now)
 
     def _hellos(self, now: float) -> list[tuple[str, MtcEvent]]:
         hello = SensorHello(self.sensor, np.array(self.shards, np.uint64))
