@@ -6,7 +6,7 @@ in `totals`, ``sampled = judged + shed + lost + in flight``.
 The windows of all exporters together never exceed `BUDGET`: Zeek's ZeroMQ proxy holds 1000
 messages for a sensor that has stopped reading, and beyond that the whole bus waits. libzmq reports
 only every 500th message as read, so the proxy can think it holds 499 more than it does. A window
-that was granted can have been used before a smaller one arrives, so it counts `REVOKE_S` longer.
+that was granted can have been used before a smaller one arrives, so it counts longer, see `Peer`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mtc_sensor.peer import HELLO_EVERY_S, Peer
 from mtc_sensor.stream import Stream, StreamId
 from mtc_sensor.wire import topics
 from mtc_sensor.wire.events import (
@@ -28,7 +29,6 @@ from mtc_sensor.wire.events import (
     Sample,
     SensorHello,
 )
-from mtc_sensor.wire.values import MAX_COUNT
 
 BUDGET = 400
 """Samples that exporters may have on the way to one sensor, all together."""
@@ -36,10 +36,8 @@ MAX_STREAMS = 100
 """Exporters at a time; the one that has been silent longest makes room."""
 MAX_NODES, OTHER = 100, "other"
 """Nodes are told apart until there have been so many; the rest goes by this name."""
-REVOKE_S = 1.0
 GRANT_EVERY_S = 1.0
 """Grants are repeated: one may be lost, and they show that the sensor lives."""
-HELLO_EVERY_S = 0.5
 SILENT_S = 300.0
 """An exporter that says nothing for so long has gone."""
 
@@ -67,31 +65,6 @@ class Totals:
         return self.judged + self.shed + self.lost + self.in_flight
 
 
-class _Peer:
-    """A stream and what was said to its exporter."""
-
-    def __init__(self, stream: Stream, now: float) -> None:
-        self.stream = stream
-        self.limit = stream.acked
-        self.granted: tuple[int, int] | None = None
-        self.granted_at = now
-        self.hello_at = now - HELLO_EVERY_S
-        self._revoked = (stream.acked, now)
-
-    def held(self, now: float) -> int:
-        """Return how many samples may be on the way, or wait for a model."""
-        limit, until = self._revoked
-        highest = max(self.limit, self.stream.last, limit if now < until else 0)
-        return highest - self.stream.acked
-
-    def allow(self, window: int, now: float) -> None:
-        """Let the exporter go `window` beyond what is acked; what it has already had counts on."""
-        limit = min(self.stream.acked + window, MAX_COUNT)
-        if limit < self.limit:
-            self._revoked = (self.stream.acked + self.held(now), now + REVOKE_S)
-        self.limit = limit
-
-
 class Streams:
     """Every stream that this sensor has heard of.
 
@@ -108,7 +81,7 @@ class Streams:
         self.shards = tuple(shards)
         self.counts: Counter[str] = Counter()
         """Events that were not taken, by the reason's name."""
-        self._peers: dict[StreamId, _Peer] = {}
+        self._peers: dict[StreamId, Peer] = {}
         self._gone: dict[str, Totals] = {}
         """What became of the samples of streams that are not followed any more, by node."""
         self._budget = BUDGET
@@ -232,7 +205,7 @@ class Streams:
         return out
 
     def _to_exporter(
-        self, stream_id: StreamId, peer: _Peer, window: int, now: float
+        self, stream_id: StreamId, peer: Peer, window: int, now: float
     ) -> Iterable[MtcEvent]:
         if peer.stream.unsynced:  # an ack could be of samples that never came
             return
@@ -262,7 +235,7 @@ class Streams:
 
     def _peer(
         self, event: Sample | ExporterStatus | ExporterDrained, base: int, now: float
-    ) -> _Peer | None:
+    ) -> Peer | None:
         """Return the event's stream; one not known yet begins after `base`."""
         if event.shard not in self.shards:
             self.counts["other_shard"] += 1
@@ -272,7 +245,7 @@ class Streams:
         if peer is None:
             self._make_room(stream_id)
             self._gone.setdefault(self._known_as(event.node), Totals())
-            peer = self._peers[stream_id] = _Peer(Stream(base, now), now)
+            peer = self._peers[stream_id] = Peer(Stream(base, now), now)
         peer.stream.heard = now
         return peer
 
@@ -300,7 +273,7 @@ class Streams:
         return node if node in self._gone or len(self._gone) < MAX_NODES else OTHER
 
     @staticmethod
-    def _is_open(peer: _Peer) -> bool:
+    def _is_open(peer: Peer) -> bool:
         return not peer.stream.closed and not peer.stream.finished
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtc_sensor import streams as module
+from mtc_sensor.peer import HELLO_EVERY_S
 from mtc_sensor.streams import BUDGET, Streams, Totals
 from mtc_sensor.wire.events import (
     ExporterDrained,
@@ -90,7 +91,7 @@ def test_hello_is_repeated_to_an_exporter_whose_answer_did_not_arrive() -> None:
         streams.moved(node, here=True)
     both = ["/zeek/mtc/exporter/worker-1/", "/zeek/mtc/exporter/worker-2/"]
     assert hellos(streams.poll(0.1)) == both
-    assert hellos(streams.poll(module.HELLO_EVERY_S)) == []
+    assert hellos(streams.poll(HELLO_EVERY_S)) == []
     streams.status(status(1, 0, node="worker-1"), 1.0)
     assert hellos(streams.poll(1.2)) == both[1:]
     streams.moved("worker-2", here=False)
