@@ -130,8 +130,7 @@ def load_bundle(path: Path) -> Bundle:
 def verify(path: Path) -> float:
     """Load a bundle, compute its reference and return the largest difference of a probability.
 
-    Those of a fusion's members, too. Raises BundleError if it does not load, or differs by more
-    than `TOLERANCE`.
+    Of a fusion's members, too. Raises BundleError if one does not load, or beyond `TOLERANCE`.
     """
     bundle = load_bundle(path)
     return max(map(check_reference, (bundle, *bundle.members)))
@@ -140,8 +139,7 @@ def verify(path: Path) -> float:
 def check_reference(bundle: Bundle, device: torch.device | None = None) -> float:
     """Compute a loaded bundle's reference and return the largest difference of a probability.
 
-    `device` is where the network is, if not on the CPU. Raises BundleError if it differs by more
-    than `TOLERANCE`.
+    `device` is where the network is, if not the CPU. Raises BundleError beyond `TOLERANCE`.
     """
     file = _inside(bundle.path, REFERENCE)
     tensors = read_tensors(file, bundle.config.reference_sha256, "reference_sha256")
@@ -158,8 +156,7 @@ def check_reference(bundle: Bundle, device: torch.device | None = None) -> float
     if not float(difference) <= TOLERANCE:
         raise BundleError(
             f"{file}: probabilities differ by {float(difference):.2g} (at most {TOLERANCE}) on "
-            f"{device or 'cpu'}: this machine's torch computes something else; compare its version "
-            "with constraints.txt"
+            f"{device or 'cpu'}: this machine's torch is another: see constraints.txt"
         )
     return float(difference)
 
@@ -233,9 +230,7 @@ def _inside(path: Path, name: str) -> Path:
     """Return the file `name`, after links, which may not lead out of the folder."""
     file = (path / name).resolve()
     if not file.is_relative_to(path.resolve()):
-        raise BundleError(
-            f"{path / name}: links to {file}, outside the bundle: copy the file there"
-        )
+        raise BundleError(f"{path / name}: links to {file}, outside the bundle: copy it there")
     if not file.is_file():
         raise BundleError(f"{path / name}: no such file: copy the whole folder again")
     return path / name

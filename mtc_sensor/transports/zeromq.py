@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import compress
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -32,8 +33,9 @@ from mtc_sensor.transports.base import (
     Unsubscribed,
     logger,
 )
+from mtc_sensor.transports.outgoing import Outgoing, node_of, outgoing
 from mtc_sensor.wire import binary_events
-from mtc_sensor.wire.events import MtcEvent, Verdict
+from mtc_sensor.wire.events import MtcEvent
 
 FORMAT = b"broker-bin-v1"
 _PARTS = 4
@@ -41,8 +43,6 @@ _MOST_AT_ONCE = 100
 """Messages that are received before subscriptions and our own events get their turn."""
 _OUTBOX = 2048
 _OUTBOX_WAIT_S = 5.0
-_UNHEARD_S = 5.0
-"""How long a verdict waits for somebody to subscribe to its topic; the rest is repeated."""
 _AT_ONCE = int(zmq.NOBLOCK)
 """A plain number: to combine enums takes longer than to send."""
 _MORE_FOLLOWS = int(zmq.NOBLOCK | zmq.SNDMORE)
@@ -70,23 +70,6 @@ class Curve:
     server_publickey: str
     client_publickey: str
     client_secretkey: str
-
-
-@dataclass(frozen=True)
-class _Outgoing:
-    topic: bytes
-    payload: bytes
-    until: float
-
-
-def _outgoing(topic: str, event: MtcEvent, now: float) -> _Outgoing:
-    patience = _UNHEARD_S if isinstance(event, Verdict) else 0.0
-    return _Outgoing(topic.encode(), binary_events.encode(event), now + patience)
-
-
-def _node(topic: bytes) -> bytes:
-    """Return the last part of a topic: who listens to a topic of the MTC events."""
-    return topic.rstrip(b"/").rpartition(b"/")[2]
 
 
 class ZeroMQ(Transport):
@@ -120,7 +103,7 @@ class ZeroMQ(Transport):
         self._heard: set[bytes] = set()
         self._lost: dict[bytes, int] = {}
         self._lost_before = 0
-        self._outbox: deque[_Outgoing] = deque()
+        self._outbox: deque[Outgoing] = deque()
         self._room = threading.Condition()
         self._context = zmq.Context()
         self._endpoint = xpub
@@ -147,23 +130,20 @@ class ZeroMQ(Transport):
         Events that are published together go into a queue that has room for one.
         """
         now = time.monotonic()
-        items = [_outgoing(topic, event, now) for topic, event in messages]
+        items = [outgoing(topic, event, now) for topic, event in messages]
         with self._room:
             if not self._room.wait_for(lambda: len(self._outbox) < _OUTBOX, _OUTBOX_WAIT_S):
                 self.counts["outbox_full"] += len(items)
                 return [False] * len(items)
-            stale = {
-                topic for topic in {item.topic for item in items} if self._stale(topic, generation)
-            }
-            self._outbox.extend(item for item in items if item.topic not in stale)
+            sent = [not self._stale(item.topic, generation) for item in items]
+            self._outbox.extend(compress(items, sent))
         self._wake_up()
-        sent = [item.topic not in stale for item in items]
-        if stale:
+        if not all(sent):
             self.counts["stale"] += sent.count(False)
         return sent
 
     def _stale(self, topic: bytes, generation: int) -> bool:
-        return generation < self._lost.get(_node(topic), self._lost_before)
+        return generation < self._lost.get(node_of(topic), self._lost_before)
 
     def close(self) -> None:
         """Send what waits, disconnect and end."""
@@ -277,7 +257,7 @@ class ZeroMQ(Transport):
             if len(self._lost) >= _MOST_NODES:
                 self._lost.clear()
                 self._lost_before = self.generation
-            self._lost[_node(topic)] = self.generation
+            self._lost[node_of(topic)] = self.generation
             kept = [item for item in self._outbox if item.topic != topic]
             self._outbox = deque(kept)
             self._room.notify_all()
@@ -289,7 +269,7 @@ class ZeroMQ(Transport):
             waiting, self._outbox = self._outbox, deque()
             self._room.notify_all()
         heard = {topic: self._is_heard(topic) for topic in {item.topic for item in waiting}}
-        kept: deque[_Outgoing] = deque()
+        kept: deque[Outgoing] = deque()
         blocked, now = False, time.monotonic()
         for item in waiting:
             if not heard[item.topic]:
@@ -304,13 +284,13 @@ class ZeroMQ(Transport):
     def _is_heard(self, topic: bytes) -> bool:
         return any(map(topic.startswith, self._heard))
 
-    def _hold(self, item: _Outgoing, now: float, kept: deque[_Outgoing]) -> None:
+    def _hold(self, item: Outgoing, now: float, kept: deque[Outgoing]) -> None:
         if now < item.until:
             kept.append(item)
         else:
             self.counts["unheard"] += 1
 
-    def _try(self, item: _Outgoing) -> bool:
+    def _try(self, item: Outgoing) -> bool:
         try:
             for part in (item.topic, self._sender, FORMAT):
                 self._xpub.send(part, _MORE_FOLLOWS)

@@ -1,0 +1,32 @@
+"""Messages that wait for the ZeroMQ socket to take them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mtc_sensor.wire import binary_events
+from mtc_sensor.wire.events import MtcEvent, Verdict
+
+_UNHEARD_S = 5.0
+"""How long a verdict waits for somebody to subscribe to its topic; the rest is repeated."""
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """An event in its binary form."""
+
+    topic: bytes
+    payload: bytes
+    until: float
+    """When it is dropped, if nobody has subscribed to the topic."""
+
+
+def outgoing(topic: str, event: MtcEvent, now: float) -> Outgoing:
+    """Encode an event at the time `now`, monotonic seconds."""
+    patience = _UNHEARD_S if isinstance(event, Verdict) else 0.0
+    return Outgoing(topic.encode(), binary_events.encode(event), now + patience)
+
+
+def node_of(topic: bytes) -> bytes:
+    """Return the last part of a topic: who listens to a topic of the MTC events."""
+    return topic.rstrip(b"/").rpartition(b"/")[2]
