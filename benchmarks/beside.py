@@ -86,6 +86,7 @@ class Run:
         """Return what came of the first order that has not been asked about."""
         found = self._read()
         found["shed_now"] = found["shed"] - self.shed
+        found["made_now"] = found["made"] - self.made
         self.made, self.shed = found["made"], found["shed"]
         return found
 

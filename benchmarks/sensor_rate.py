@@ -75,7 +75,7 @@ def at_rate(run: Run, name: str, rate: float, seconds: float) -> None:
     """Print latencies, CPU, and what the stages took, at a rate without loss."""
     before, spent = run.usage().cpu_s, run.stages()
     result = run.replay(rate, seconds)
-    count = rate * seconds
+    count = max(result["made_now"], 1)
     each = (run.usage().cpu_s - before) / count
     parts = {stage: 1e6 * (after - spent[stage]) / count for stage, after in run.stages().items()}
     print(f"{name}: {shown(latencies(result))}")
