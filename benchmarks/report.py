@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import shutil
 import subprocess
@@ -93,6 +94,7 @@ def page(data: Path | None, only: str) -> Iterator[str]:
             yield f"## {title}\n"
             yield f"{text}\n" if text else ""
             yield run(arguments, data if arguments[0] in WITH_DATA else None)
+    yield f"Load average of the last quarter of an hour, this included: {os.getloadavg()[2]:.1f}.\n"
 
 
 def main() -> None:
