@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mtc_sensor.cli import run
+from tests.zeek.beside import wait_for
 from tests.zeek.test_standalone import ports
 
 __all__ = ["ports"]  # a fixture
@@ -27,6 +28,12 @@ def test_exporters_are_heard(
     }
     config = tmp_path / "sensor.yaml"
     config.write_text(json.dumps({"transport": ways}))
-    assert run(["doctor", "--json", "--config", str(config), "--wait", "8"]) == 0
+    command = ["doctor", "--json", "--config", str(config), "--wait", "2"]
+
+    def hears() -> bool:
+        capsys.readouterr()
+        return run(command) == 0
+
+    wait_for(hears)  # Zeek has just been started
     found = {each["check"]: each["detail"] for each in json.loads(capsys.readouterr().out)}
     assert found["exporters of shard 0"] == "zeek: 0 published, 0 settled, 0 shed"

@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -24,9 +25,12 @@ OPTIONS = ("MTC::block_interval=0.1sec", "MTC::max_queue=500")
 LONGEST_S = 120.0
 """Of a capture, for machines that take long to start Python; tests end Zeek when all was seen."""
 WARM_UP_S = 2.0
-RESUME_S = 2.0
-MOST_LAG_S = 2.0
-"""Half of what a Zeek that waits for its sensor would fall behind; busy machines do too."""
+RESUME_S = 10.0
+"""Many times what it takes (the log says how long), for machines that have other things to do."""
+MOST_LAG_S = 3.0
+"""Less than a Zeek that waits for its sensor would fall behind, 4 s; busy machines do too."""
+MOST_DELAY_S = 1.0
+"""More than it was, on a bus that a stopped sensor does not hold up for 3.5 s."""
 
 
 def start(folder: Path, script: Path, seconds: float = LONGEST_S) -> Zeek:
@@ -75,10 +79,15 @@ def test_sensors_are_killed_again_and_again(kind: str, tmp_path: Path) -> None:
     assert max(resumed[1:]) < RESUME_S  # before that Zeek begins
 
 
-DEFAULT = [*TRANSPORTS[:2], pytest.param("broker", marks=pytest.mark.long)]
+def by_default(chosen: str) -> list[Any]:
+    """Return all transports, those that were not chosen for long runs only."""
+    return [
+        kind if kind == chosen else pytest.param(kind, marks=pytest.mark.long)
+        for kind in TRANSPORTS
+    ]
 
 
-@pytest.mark.parametrize("kind", DEFAULT)
+@pytest.mark.parametrize("kind", by_default("zeromq"))
 def test_a_sensor_is_killed_and_restarted(kind: str, tmp_path: Path) -> None:
     config, script = meet(kind, tmp_path)
     with start(tmp_path, script) as zeek:
@@ -103,9 +112,7 @@ def test_a_sensor_is_killed_and_restarted(kind: str, tmp_path: Path) -> None:
     assert counters["shed"] > 0
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(k, marks=pytest.mark.long) for k in TRANSPORTS[1:]] + ["zeromq"]
-)
+@pytest.mark.parametrize("kind", by_default("broker"))
 def test_zeek_is_restarted(kind: str, tmp_path: Path) -> None:
     config, script = meet(kind, tmp_path)
     with Echo(tmp_path, config) as sensor:
@@ -159,7 +166,7 @@ class Bystander:
                 self.delays.append(time.monotonic() - sent)
 
 
-@pytest.mark.parametrize("kind", DEFAULT)
+@pytest.mark.parametrize("kind", by_default("websocket"))
 def test_a_sensor_is_stopped(kind: str, tmp_path: Path) -> None:
     stop(kind, tmp_path, 6.0)
 
@@ -193,7 +200,7 @@ def stop(kind: str, folder: Path, seconds: float) -> None:
         f"all; {counters}"
     )
     assert max(memory) - memory[0] < 10.0
-    assert max(delays) < max(undisturbed) + 0.2
+    assert max(delays) < max(undisturbed) + MOST_DELAY_S
     assert resumed < RESUME_S
     assert lag(zeek) < before_fault + MOST_LAG_S
     assert counters["shed"] > 0

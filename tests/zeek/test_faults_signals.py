@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_run import MODEL, end, sensor, told
+from tests.integration.test_run import MODEL, end, sensor, terminate_twice, told
 from tests.zeek.beside import Zeek, meet, wait_for, write_flows
 from tests.zeek.test_faults_live import RESUME_S, assert_accounted
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 RECORDS = 4000
 """Final ones, each with its flow's first bytes, which the model judges."""
 LIVE = ("--pseudo-realtime", "udp_inactivity_timeout=1sec", "MTC::max_queue=500")
-START_S = 120.0
+START_S = 90.0
 """A sensor loads torch and its models, on a machine that may have other things to do."""
 
 
@@ -75,9 +75,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
         Zeek(tmp_path / "zeek", write(tmp_path), script) as zeek,
     ):
         wait_for(lambda: len(zeek.verdicts) > RECORDS // 10, START_S)
-        process.terminate()
-        time.sleep(0.1)
-        process.terminate()
+        terminate_twice(process)
         code, log = end(process)
         assert zeek.wait() == 0
     assert code == -signal.SIGTERM
@@ -110,5 +108,5 @@ def test_a_restarted_sensor_is_soon_back(kind: str, tmp_path: Path) -> None:
         f"{kind}: {loaded - began:.2f} s until the models were loaded, then "
         f"{resumed - loaded:.2f} s to the first verdict, {counters}"
     )
-    assert resumed - loaded < 5 * RESUME_S
+    assert resumed - loaded < RESUME_S
     assert counters["shed"] > 0
