@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http.client import HTTPConnection
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -136,6 +138,19 @@ def test_names_from_the_wire_are_quoted() -> None:
     name = 'a"b\\c{}=,'
     measures.state({name: Totals(judged=1)}, {}, connected=True)
     assert scraped(render(measures).decode())["mtc_sensor_samples", (name, "judged")] == 1
+
+
+def test_memory_of_each_cuda_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = SimpleNamespace(
+        is_initialized=lambda: True,
+        device_count=lambda: 2,
+        memory_allocated=lambda device: 100 + device,
+        memory_reserved=lambda device: 200 + device,
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    found = scraped(render(Measures()).decode())
+    assert found["mtc_sensor_device_memory_bytes", ("cuda:1", "allocated")] == 101
+    assert found["mtc_sensor_device_memory_bytes", ("cuda:0", "reserved")] == 200
 
 
 def test_health_and_readiness() -> None:
