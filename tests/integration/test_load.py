@@ -181,13 +181,15 @@ def test_a_killed_worker_is_started_again_and_every_sample_is_judged(
         os.kill(pid, signal.SIGKILL)
         for exporter in exporters:
             assert exporter.done.wait(TIMEOUT_S)
+        wait_for(lambda: len(saying(lines, "models")) == 3)  # the new worker too can be told to end
         process.terminate()
         assert process.wait(TIMEOUT_S) == 0
+        wait_for(lambda: len(saying(lines, "stopped")) == 2)
     for exporter in exporters:
         assert exporter.acked == 800
         assert {verdict.seq for verdict in exporter.verdicts} == set(range(1, 801))
-    assert [line["code"] for line in lines if line["message"] == "worker ended"] == [-9]
-    stopped = [line for line in lines if line["message"] == "stopped"]
+    assert [line["code"] for line in saying(lines, "worker ended")] == [-9]
+    stopped = saying(lines, "stopped")
     assert [(line["shed"], line["lost"], line["in_flight"]) for line in stopped] == [(0, 0, 0)] * 2
     assert max(line["judged"] for line in stopped) == 800
 
@@ -201,3 +203,7 @@ def read_lines(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
 
     threading.Thread(target=follow, daemon=True).start()
     return lines
+
+
+def saying(lines: Sequence[dict[str, Any]], message: str) -> list[dict[str, Any]]:
+    return [line for line in list(lines) if line["message"] == message]
