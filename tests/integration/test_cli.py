@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import shutil
 import struct
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +30,11 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines()
 
 
-@pytest.fixture
-def summary(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
-    assert run(["replay", str(SAMPLE), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+@pytest.fixture(scope="module")
+def summary() -> dict[str, object]:
+    with redirect_stdout(io.StringIO()) as out:
+        assert run(["replay", str(SAMPLE), "--json"]) == 0
+    found = json.loads(out.getvalue())
     assert isinstance(found, dict)
     return found
 
@@ -96,7 +99,8 @@ class TestReplay:
             shutil.copy(SAMPLE, tmp_path / f"{name}.pcap")
         for workers in ("1", "2"):
             out = str(tmp_path / workers)
-            assert run(["replay", str(tmp_path), "--out", out, "--workers", workers]) == 0
+            command = ["replay", str(tmp_path), "--models", "byte-cnn", "--out", out]
+            assert run([*command, "--workers", workers]) == 0
         for name in ("mtc.log", "notice.log"):
             one, two = (
                 [line for line in lines(tmp_path / workers / name) if not line.startswith("#")]
@@ -106,6 +110,7 @@ class TestReplay:
 
     def test_compressed_from_standard_input(self, tmp_path: Path) -> None:
         command = [sys.executable, "-m", "mtc_sensor", "replay", "-", "--json"]
+        command += ["--models", "byte-cnn"]
         packed = gzip.compress(SAMPLE.read_bytes(), 1)
         done = subprocess.run(command, input=packed, capture_output=True, check=True, cwd=tmp_path)
         assert json.loads(done.stdout)["packets"] == PACKETS
@@ -206,7 +211,8 @@ class TestBadInput:
             "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
             "sys.exit(run(sys.argv[1:]))\n"
         )
-        arguments = ["replay", str(SAMPLE), "--out", str(tmp_path / "out")]
+        arguments = ["replay", str(SAMPLE), "--models", "byte-cnn"]
+        arguments += ["--out", str(tmp_path / "out")]
         command = [sys.executable, "-c", script, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 1

@@ -35,7 +35,7 @@ from tests.zeek.echo import make_sensor
 pytestmark = pytest.mark.zeek
 RECORDS = 308
 """That the scripts make of the demo's capture."""
-END_S = 10.0
+END_S = 30.0
 
 
 def assert_exact(zeek: Zeek, sensor: Sensor, records: int = RECORDS) -> None:
@@ -158,13 +158,21 @@ def test_zeek_ends_with_the_command_that_started_it(
     big = write_flows(tmp_path / "big.pcap", flows=20_000, seconds=20)
     command = [sys.executable, "-m", "mtc_sensor", "replay", "--zeek", "--transport", kind]
     command += ["--models", "byte-cnn", "--out", str(tmp_path / "logs"), str(big)]
+    found: list[int] = []
+
+    def has_started() -> bool:
+        found[:] = children(process.pid)
+        return bool(found)
+
     with subprocess.Popen(command, cwd=ROOT) as process:
-        wait_for(lambda: children(process.pid))
-        (zeek,) = children(process.pid)
-        if progress == "in the middle":
-            log = tmp_path / "logs" / "mtc.log"
-            wait_for(lambda: log.is_file() and log.stat().st_size > 10_000)
-        process.kill()
+        try:
+            wait_for(has_started)
+            if progress == "in the middle":
+                log = tmp_path / "logs" / "mtc.log"
+                wait_for(lambda: log.is_file() and log.stat().st_size > 10_000)
+        finally:
+            process.kill()
+    (zeek,) = found
     wait_for(lambda: not is_alive(zeek), END_S)
 
 
@@ -178,6 +186,7 @@ def is_alive(pid: int) -> bool:
     return False
 
 
+@pytest.mark.long
 def test_a_stopped_websocket_comes_back(tmp_path: Path) -> None:
     """Zeek disconnects it after its pings had no answer."""
     stop_and_continue(tmp_path, 13.0)

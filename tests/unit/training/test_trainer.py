@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -63,6 +64,17 @@ def trains(manifest: Manifest, store: Path) -> Trains:
     return Trains(manifest, store)
 
 
+@pytest.fixture(scope="module")
+def members(
+    manifest: Manifest, store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """Bundles for fusions, which tests copy."""
+    folder, trains = tmp_path_factory.mktemp("members"), Trains(manifest, store)
+    trains(recipe(name="bytes"), folder / "bytes")
+    trains(recipe(name="sizes", **FOREST), folder / "sizes")
+    return {name: folder / name for name in ("bytes", "sizes")}
+
+
 def curve(trained: Trained) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in trained.history]
 
@@ -98,7 +110,8 @@ def test_a_bundle_its_card_and_the_record_of_its_run(trains: Trains, tmp_path: P
 
 def test_a_seed_gives_the_same_weights(trains: Trains, tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        trains(recipe(seed=seed, augment={"blur": 0.5, "rtt": 0.5}), tmp_path / name)
+        chosen = recipe(seed=seed, epochs=1, augment={"blur": 0.5, "rtt": 0.5})
+        trains(chosen, tmp_path / name)
     assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
 
 
@@ -109,7 +122,7 @@ class Killed(BaseException):
 def test_killed_and_resumed_training_goes_on_as_it_would_have(
     trains: Trains, tmp_path: Path
 ) -> None:
-    chosen = recipe(epochs=4, augment={"blur": 0.5}, patience=3, measure="auroc")
+    chosen = recipe(epochs=3, augment={"blur": 0.5}, patience=2, measure="auroc")
     whole = trains(chosen, tmp_path / "whole")
 
     def die(epoch: int, epochs: int, figures: dict[str, float]) -> None:
@@ -173,7 +186,7 @@ def test_early_stopping_keeps_the_best_epoch(trains: Trains, tmp_path: Path) -> 
 def test_every_kind_of_input_and_model(
     trains: Trains, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    trained = trains(recipe(**{"epochs": 2, **changes}), tmp_path / "a")
+    trained = trains(recipe(**{"epochs": 1, **changes}), tmp_path / "a")
     assert verify(tmp_path / "a") < 1e-5
     assert trained.evaluation.model.answers.label.size > 20
     forest = changes["network"]["name"] == "random-forest"
@@ -196,9 +209,11 @@ def test_labels_and_records_that_a_recipe_names(trains: Trains, tmp_path: Path) 
     assert "paper protocol" in (tmp_path / "a" / CARD).read_text()
 
 
-def test_a_fusion_says_what_each_member_says(trains: Trains, tmp_path: Path) -> None:
-    trains(recipe(name="bytes"), tmp_path / "bytes")
-    trains(recipe(name="sizes", **FOREST), tmp_path / "sizes")
+def test_a_fusion_says_what_each_member_says(
+    trains: Trains, members: dict[str, Path], tmp_path: Path
+) -> None:
+    for name, path in members.items():
+        shutil.copytree(path, tmp_path / name)
     fused = recipe(
         name="both", network={"name": "fusion"}, input=None, members=["bytes", "sizes"],
         judges={"kinds": ["early", "block", "final"], "min_packets": 4},
@@ -223,8 +238,10 @@ def test_a_fusion_says_what_each_member_says(trains: Trains, tmp_path: Path) -> 
         load_bundle(tmp_path / "both")
 
 
-def test_a_fusion_may_add_up_the_members_in_its_folder(trains: Trains, tmp_path: Path) -> None:
-    trains(recipe(name="bytes"), tmp_path / "sum" / "bytes")
+def test_a_fusion_may_add_up_the_members_in_its_folder(
+    trains: Trains, members: dict[str, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(members["bytes"], tmp_path / "sum" / "bytes")
     payload = {**FOREST, "input": {"kind": "payload", "grams": 20, "least_groups": 1}}
     trains(recipe(name="said", **payload), tmp_path / "sum" / "said")
     fused = recipe(
@@ -269,9 +286,9 @@ def test_tuning_trains_with_the_best_of_the_space(
 ) -> None:
     session = Session(manifest, store, alone())
     chosen = recipe(**FOREST, tune={"network.args.n_estimators": [1, 20], "input.times": [True]})
-    row = session.run(chosen, tmp_path / "a", tune=3).rows[0]
+    row = session.run(chosen, tmp_path / "a", tune=2).rows[0]
     trials = sorted((tmp_path / "a" / "trials").iterdir())
-    assert len(trials) == 3
+    assert len(trials) == 2
     tried = [load_bundle(trial).config.network.args["n_estimators"] for trial in trials]
     assert row["network.args.n_estimators"] in tried
     with pytest.raises(ConfigError, match="key tune is missing"):
