@@ -6,10 +6,12 @@ import csv
 import gzip
 import io
 import json
+import os
 import shutil
 import struct
 import subprocess
 import sys
+import threading
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -108,13 +110,24 @@ class TestReplay:
             )
             assert one == two
 
-    def test_compressed_from_standard_input(self, tmp_path: Path) -> None:
-        command = [sys.executable, "-m", "mtc_sensor", "replay", "-", "--json"]
-        command += ["--models", "byte-cnn"]
-        packed = gzip.compress(SAMPLE.read_bytes(), 1)
-        done = subprocess.run(command, input=packed, capture_output=True, check=True, cwd=tmp_path)
-        assert json.loads(done.stdout)["packets"] == PACKETS
-        assert done.stderr == b""
+    def test_compressed_from_standard_input(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        readable, writable = os.pipe()
+
+        def write() -> None:
+            with os.fdopen(writable, "wb") as pipe:
+                pipe.write(gzip.compress(SAMPLE.read_bytes(), 1))
+
+        thread = threading.Thread(target=write, daemon=True)
+        thread.start()
+        with os.fdopen(readable) as pipe:
+            monkeypatch.setattr(sys, "stdin", pipe)
+            assert run(["replay", "-", "--json"]) == 0
+        thread.join(60)
+        shown = capsys.readouterr()
+        assert json.loads(shown.out)["packets"] == PACKETS
+        assert shown.err == ""
 
 
 FRAME = bytes(12) + b"\x08\x00" + bytes(46)
