@@ -24,7 +24,7 @@ from mtc_sensor.capture.records import CaptureFile
 from mtc_sensor.errors import CaptureError
 from mtc_sensor.flow import FlowBatch, address_texts
 from mtc_sensor.wire import binary_events
-from mtc_sensor.wire.events import Sample
+from mtc_sensor.wire.events import Sample, SampleBatch
 from mtc_sensor.wire.values import Port, Proto
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,7 +101,7 @@ class Payloads:
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         number = _count(0) + _count(_SEQ)  # shard and seq follow each other
-        self._parts = [binary_events.encode(sample).split(number) for sample in samples]
+        self._parts = [binary_events.encode(SampleBatch((s,))).split(number) for s in samples]
         assert all(len(parts) == 2 for parts in self._parts)
 
     def of(self, shard: int, seq: int) -> bytes:
@@ -117,7 +117,7 @@ def _count(number: int) -> bytes:
 def describe(samples: Sequence[Sample]) -> str:
     """Say in one line what `samples` are."""
     packets = [len(sample.samples) for sample in samples]
-    size = np.mean([len(binary_events.encode(sample)) for sample in samples])
+    size = np.mean([len(binary_events.encode(SampleBatch((sample,)))) for sample in samples])
     heads = np.mean([len(sample.head) for sample in samples])
     return (
         f"{len(samples)} samples: {np.mean(packets):.1f} packets on average (median "

@@ -34,7 +34,7 @@ from recorded import Payloads, add_data_option, describe, machine, record
 from mtc_sensor.inference import load_models
 from mtc_sensor.judging import SampleJudge
 from mtc_sensor.wire import binary_events
-from mtc_sensor.wire.events import Sample
+from mtc_sensor.wire.events import Sample, SampleBatch
 
 FRACTIONS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 CHUNK_S = 10.0
@@ -150,7 +150,12 @@ def stages(samples: Sequence[Sample], options: argparse.Namespace) -> dict[str, 
     """Return samples per second of each stage alone, one after the other in this process."""
     payloads = Payloads(samples)
     data = [payloads.of(0, seq) for seq in range(1, 2049)]
-    decoded = [event for event in map(binary_events.decode, data) if isinstance(event, Sample)]
+    decoded = [
+        sample
+        for event in map(binary_events.decode, data)
+        if isinstance(event, SampleBatch)
+        for sample in event.records
+    ]
     judge = SampleJudge("sensor", load_models(options.models, options.device))
     batches = [decoded[at : at + 256] for at in range(0, len(decoded), 256)]
     verdicts = [found for batch in batches for each in judge(batch) for found in each]

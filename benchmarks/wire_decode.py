@@ -21,7 +21,7 @@ from recorded import ROOT, add_data_option, describe, machine, record
 
 from mtc_sensor.wire import binary_events, events, topics, websocket_api
 from mtc_sensor.wire.envelope import ZeekEvent
-from mtc_sensor.wire.events import Sample
+from mtc_sensor.wire.events import Sample, SampleBatch
 from mtc_sensor.wire.websocket_api import DataMessage
 
 WIRE = ROOT / "tests" / "data" / "wire"
@@ -32,13 +32,26 @@ def from_json(text: str) -> Sample:
     message = websocket_api.decode(text)
     assert isinstance(message, DataMessage)
     event = events.decode(ZeekEvent.from_value(message.value))
-    assert isinstance(event, Sample)
-    return event
+    assert isinstance(event, SampleBatch)
+    return event.records[0]
+
+
+def from_binary(payload: bytes) -> Sample:
+    """Decode a message of Zeek's ZeroMQ backend, as the transport does."""
+    event = binary_events.decode(payload)
+    assert isinstance(event, SampleBatch)
+    return event.records[0]
 
 
 def to_json(sample: Sample) -> str:
     """Write a sample as Zeek's WebSocket API does."""
-    return websocket_api.encode(DataMessage(topics.samples_of(0), events.encode(sample).to_value()))
+    value = events.encode(SampleBatch((sample,))).to_value()
+    return websocket_api.encode(DataMessage(topics.samples_of(0), value))
+
+
+def to_binary(sample: Sample) -> bytes:
+    """Write a sample as Zeek's ZeroMQ backend does."""
+    return binary_events.encode(SampleBatch((sample,)))
 
 
 def same(one: Sample, other: Sample) -> bool:
@@ -62,12 +75,12 @@ def best_of(sides: Sequence[Callable[[], object]], repeat: int) -> list[float]:
 
 def compare(name: str, texts: Sequence[str], data: Sequence[bytes], repeat: int) -> None:
     """Print microseconds per sample."""
-    pairs = zip(map(from_json, texts), map(binary_events.decode, data), strict=True)
-    assert all(isinstance(right, Sample) and same(left, right) for left, right in pairs)
+    pairs = zip(map(from_json, texts), map(from_binary, data), strict=True)
+    assert all(same(left, right) for left, right in pairs)
     sides = (
         lambda: [from_json(text) for text in texts],
         lambda: [json.loads(text) for text in texts],
-        lambda: [binary_events.decode(payload) for payload in data],
+        lambda: [from_binary(payload) for payload in data],
     )
     typed, tree, packed = (1e6 * s / len(data) for s in best_of(sides, repeat))
     print(
@@ -90,7 +103,10 @@ def main() -> None:
     print(machine())
     print(describe(samples))
     print(f"{'microseconds of':>24s} typed JSON  json.loads   binary  typed/binary  loads/binary")
-    text, data = (WIRE / "MTC-sample.json").read_text(), (WIRE / "MTC-sample.bin").read_bytes()
+    text, data = (
+        (WIRE / "MTC-sample_batch.json").read_text(),
+        (WIRE / "MTC-sample_batch.bin").read_bytes(),
+    )
     compare("one that Zeek published", [text] * 200, [data] * 200, options.repeat)
     for low, high in ((0, 8), (8, 9), (9, 100), (100, 10_000)):
         part = [sample for sample in samples if low <= len(sample.samples) < high]
@@ -99,12 +115,10 @@ def main() -> None:
             compare(
                 name,
                 list(map(to_json, part)),
-                list(map(binary_events.encode, part)),
+                list(map(to_binary, part)),
                 options.repeat,
             )
-    compare(
-        "all", list(map(to_json, samples)), list(map(binary_events.encode, samples)), options.repeat
-    )
+    compare("all", list(map(to_json, samples)), list(map(to_binary, samples)), options.repeat)
 
 
 if __name__ == "__main__":

@@ -104,11 +104,24 @@ export {
 	## r: The record.
 	global sampled: hook(c: connection, r: Record);
 
-	## A record of a connection; from exporters to the sensor of a shard.
-	global sample: event(version: count, run: string, node: string, shard: count, seq: count,
-	    kind: count, uid: string, orig_h: addr, orig_p: port, resp_h: addr, resp_p: port,
-	    start_us: count, samples: vector of count, link: count, head: vector of string,
-	    tokens: string);
+	## A record as it crosses the bus, in plain values.
+	type Sample: record {
+		kind: count;
+		uid: string;
+		orig_h: addr;
+		orig_p: port;
+		resp_h: addr;
+		resp_p: port;
+		start_us: count;
+		samples: vector of count;
+		## In Base64.
+		head: vector of string;
+		tokens: string;
+	};
+
+	## Records of connections, numbered from *seq* on; from exporters to the sensor of a shard.
+	global sample_batch: event(version: count, run: string, node: string, shard: count, seq: count,
+	    link: count, records: vector of Sample);
 
 	## What a model says of a record; from a sensor to the exporter that made it.
 	##

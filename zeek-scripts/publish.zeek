@@ -79,6 +79,9 @@ export {
 # Whether records that find no room wait, together with the packets that come after them.
 global replaying = F;
 
+# Whether no record comes after those that wait.
+global complete = F;
+
 # Events from the bus that were passed over.
 global refused = 0;
 
@@ -87,6 +90,11 @@ global progress: hook(st: Stream);
 
 # The capture's link type, as in pcap files; there it is not known any more at their end.
 global link_type = 0;
+
+# How many records are published together at most, and how long the message may be, in JSON: the
+# sensor takes a mebibyte.
+const batch_records = 32;
+const batch_bytes = 500000;
 
 # How many settled records are kept, for verdicts that come after the ack.
 const kept_records = 256;
@@ -118,12 +126,31 @@ function status_topic(shard: count): string
 	return fmt("/zeek/mtc/sensors/%d/", shard);
 	}
 
-function publish_sample(st: Stream, seq: count)
+function to_sample(r: Record): Sample
 	{
-	local r = st$pending[seq]$r;
-	Cluster::publish(sample_topic(st$shard), MTC::sample, version, run, node,
-	    st$shard, seq, int_to_count(enum_to_int(r$kind)), r$uid, r$orig_h, r$orig_p, r$resp_h,
-	    r$resp_p, to_microseconds(r$start), r$samples, link_type, encoded(r$head), r$tokens);
+	return Sample($kind=int_to_count(enum_to_int(r$kind)), $uid=r$uid, $orig_h=r$orig_h,
+	    $orig_p=r$orig_p, $resp_h=r$resp_h, $resp_p=r$resp_p, $start_us=to_microseconds(r$start),
+	    $samples=r$samples, $head=encoded(r$head), $tokens=r$tokens);
+	}
+
+# Publishes as many of the records *first* to *last* as go into one event; returns the next number.
+function publish_batch(st: Stream, first: count, last: count): count
+	{
+	local records: vector of Sample;
+	local bytes = 0;
+	local seq = first;
+
+	while ( seq <= last && |records| < batch_records && bytes < batch_bytes )
+		{
+		local r = st$pending[seq]$r;
+		records += to_sample(r);
+		bytes += 60 * |r$samples| + 2 * head_bytes * |r$head| + |r$tokens|;
+		++seq;
+		}
+
+	Cluster::publish(sample_topic(st$shard), MTC::sample_batch, version, run, node, st$shard, first,
+	    link_type, records);
+	return seq;
 	}
 
 function publish_status(st: Stream)
@@ -132,13 +159,15 @@ function publish_status(st: Stream)
 	    st$shard, st$acked + 1, st$highest, st$shed);
 	}
 
+# Publishes what may be. A message costs much more than a record: as long as some are on their way,
+# others wait until these have been settled or there are enough of them.
 function advance(st: Stream)
 	{
-	while ( st$sent < st$limit && st$sent < st$last )
-		{
-		++st$sent;
-		publish_sample(st, st$sent);
-		}
+	local last = st$limit < st$last ? st$limit : st$last;
+
+	while ( st$sent < last &&
+	        ( complete || st$sent == st$acked || last - st$sent >= batch_records ) )
+		st$sent = publish_batch(st, st$sent + 1, last) - 1;
 
 	if ( st$sent > st$highest )
 		st$highest = st$sent;
@@ -274,12 +303,10 @@ event MTC::resend(their_version: count, sensor: string, their_run: string, their
 
 	local st = streams[shard];
 	local seq = first > st$acked ? first : st$acked + 1;
+	local end = last < st$highest ? last : st$highest;
 
-	while ( seq <= last && seq <= st$highest )
-		{
-		publish_sample(st, seq);
-		++seq;
-		}
+	while ( seq <= end )
+		seq = publish_batch(st, seq, end);
 	}
 
 function check_sensor(st: Stream)

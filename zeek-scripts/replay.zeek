@@ -77,6 +77,14 @@ function flush_flows()
 		}
 
 	flushing = F;
+
+	if ( complete || next_flow < |last_flows| )
+		return;
+
+	complete = T;
+
+	for ( _, st in streams )
+		advance(st);
 	}
 
 function all_sent(): bool

@@ -19,10 +19,10 @@ from typing import TypeAlias, TypeVar
 
 from mtc_sensor.errors import WireError
 from mtc_sensor.measures import Measures
-from mtc_sensor.wire.events import MtcEvent
+from mtc_sensor.wire.events import MtcEvent, Sample, SampleBatch
 
 INBOX_SIZE = 4096
-"""Events that may wait; the windows of all exporters let 400 samples come."""
+"""Events and samples that may wait; the windows of all exporters let 400 samples come."""
 MAX_MESSAGE = 1 << 20
 """Bytes of a message; a sample takes some 12,000."""
 
@@ -62,7 +62,7 @@ class Failed:
 
 
 Notice: TypeAlias = Connected | Subscribed | Unsubscribed
-Incoming: TypeAlias = MtcEvent | Notice | Failed
+Incoming: TypeAlias = MtcEvent | Sample | Notice | Failed
 
 
 class Inbox:
@@ -179,10 +179,11 @@ class Transport(ABC):
     def _deliver(self, decode: Callable[[Message], MtcEvent], messages: Iterable[Message]) -> None:
         """Decode messages into the inbox; count what is malformed or finds no room."""
         begin = time.perf_counter()
-        events = []
+        events: list[Incoming] = []
         for message in messages:
             try:
-                events.append(decode(message))
+                event = decode(message)
+                events += event.records if isinstance(event, SampleBatch) else (event,)
             except WireError as error:
                 self.counts["undecodable"] += 1
                 logger.debug("undecodable message: %s", error)

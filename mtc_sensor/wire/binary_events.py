@@ -1,6 +1,6 @@
 """MTC events from and to Broker's binary format, with short cuts for the two that are many.
 
-`broker_bin` and `events` say what is valid. A `Sample` of the shape that Zeek sends, and every
+`broker_bin` and `events` say what is valid. `SampleBatch` of the shape that Zeek sends, and every
 `Verdict`, skip the tree of values in between; what looks unusual goes the long way, and is refused
 there if it is wrong.
 """
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import struct
 from binascii import a2b_base64
+from collections.abc import Iterable
 from dataclasses import fields
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from mtc_sensor.errors import WireError
 from mtc_sensor.flow import IPV4_MAPPED_PREFIX
 from mtc_sensor.wire import broker_bin, events
 from mtc_sensor.wire.broker_bin import ADDRESS, COUNT, COUNT_DTYPE, PORT, REAL, STRING, VECTOR
-from mtc_sensor.wire.events import MtcEvent, Sample, Verdict
+from mtc_sensor.wire.events import MtcEvent, Sample, SampleBatch, Verdict
 from mtc_sensor.wire.fields import (
     MAX_HEADS,
     Codec,
@@ -33,7 +34,7 @@ from mtc_sensor.wire.fields import (
     Text,
     Uid,
 )
-from mtc_sensor.wire.values import Address, Port, Proto, map_address
+from mtc_sensor.wire.values import MAX_COUNT, Address, Port, Proto, map_address
 
 _CACHED = 4096
 """Names, labels, addresses and ports that are kept: they repeat."""
@@ -48,9 +49,9 @@ _WAY_OUT = (_UnusualError, WireError, IndexError, ValueError, TypeError, struct.
 
 def decode(data: bytes) -> MtcEvent:
     """Read an event. Raises WireError, and nothing else."""
-    if data.startswith(_SAMPLE):
+    if data.startswith(_SAMPLES):
         try:
-            return _read_sample(data, len(_SAMPLE))
+            return _read_samples(data, len(_SAMPLES))
         except _WAY_OUT:
             pass  # the long way says what is wrong
     return events.decode(broker_bin.decode_event(data))
@@ -66,15 +67,16 @@ def encode(event: MtcEvent) -> bytes:
     return broker_bin.encode_event(events.encode(event))
 
 
-def _beginning(event: type[Sample | Verdict]) -> bytes:
-    """Return the bytes of an event's message up to the end of its version."""
+def _beginning(event: type[SampleBatch | Verdict], arguments: int) -> bytes:
+    """Return the bytes of an event's message up to the end of its version, the first argument."""
     envelope = bytes([VECTOR, 3]) + struct.pack(">BQBQ", COUNT, 1, COUNT, 1)
     name = bytes([VECTOR, 2, STRING, len(event.event)]) + event.event.encode()
-    version = bytes([VECTOR, len(fields(event)) + 1]) + struct.pack(">BQ", COUNT, events.VERSION)
+    version = bytes([VECTOR, arguments]) + struct.pack(">BQ", COUNT, events.VERSION)
     return envelope + name + version
 
 
-_SAMPLE, _VERDICT = _beginning(Sample), _beginning(Verdict)
+_SAMPLES, _VERDICT = _beginning(SampleBatch, 7), _beginning(Verdict, len(fields(Verdict)) + 1)
+_RECORD = bytes([VECTOR, 10])
 _NUMBER = struct.Struct(">BQ")
 _END = struct.Struct(">B16sBHB")
 """A host and its port."""
@@ -93,28 +95,43 @@ _name = lru_cache(_CACHED)(_name_codec.decode)
 _COUNT_TAG = bytes([COUNT])
 
 
-def _read_sample(data: bytes, at: int) -> Sample:
+def _read_samples(data: bytes, at: int) -> SampleBatch:
     run, at = _read_text(data, at)
     node, at = _read_text(data, at)
     shard, at = _read_number(data, at)
     seq, at = _read_number(data, at)
-    kind, at = _read_number(data, at)
+    link, at = _read_number(data, at)
+    size, at = _read_length(data, at, VECTOR)
+    if seq + size - 1 > MAX_COUNT:
+        raise _UnusualError
+    stream = _name(run), _name(node), shard
+    link = _link.decode(link)
+    records = []
+    for number in range(seq, seq + size):
+        record, at = _read_record(data, at)
+        records.append(Sample(*stream, number, link, *record))
+    if at != len(data):
+        raise _UnusualError
+    return SampleBatch(tuple(records))
+
+
+def _read_record(data: bytes, at: int) -> tuple[Iterable[Any], int]:
+    if not data.startswith(_RECORD, at):
+        raise _UnusualError
+    kind, at = _read_number(data, at + len(_RECORD))
     uid, at = _read_text(data, at)
     orig_h, orig_p = _end(data[at : at + _END.size])
     at += _END.size
     resp_h, resp_p = _end(data[at : at + _END.size])
     start_us, at = _read_number(data, at + _END.size)
     samples, at = _read_counts(data, at)
-    link, at = _read_number(data, at)
     head, at = _read_heads(data, at)
     tokens, at = _read_text(data, at)
-    if at != len(data):
-        raise _UnusualError
-    return Sample(
-        _name(run), _name(node), shard, seq, _kind.decode(kind), _uid.decode(uid),
-        orig_h, orig_p, resp_h, resp_p, _time.decode(start_us), samples, _link.decode(link), head,
-        _text.decode(tokens),
+    record = (
+        _kind.decode(kind), _uid.decode(uid), orig_h, orig_p, resp_h, resp_p,
+        _time.decode(start_us), samples, head, _text.decode(tokens),
     )  # fmt: skip
+    return record, at
 
 
 def _read_number(data: bytes, at: int) -> tuple[int, int]:

@@ -22,7 +22,7 @@ class ZeekEvent:
     """An event of Zeek's as it crosses the bus."""
 
     name: str
-    """With its module, such as ``MTC::sample``."""
+    """With its module, such as ``MTC::sample_batch``."""
     args: tuple[Value, ...]
     network_time: Timestamp | None = None
     """Zeek's network time when it was published, if it came along; other metadata is left out."""

@@ -28,6 +28,7 @@ from mtc_sensor.wire.events import (
     MtcEvent,
     Resend,
     Sample,
+    SampleBatch,
     SensorHello,
     Verdict,
 )
@@ -100,7 +101,7 @@ class Exporter:
             if sample.seq in self._lose:
                 self._lose.discard(sample.seq)
             else:
-                yield topics.samples_of(self.shard), sample
+                yield topics.samples_of(self.shard), SampleBatch((sample,))
 
 
 class Bus:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mtc_sensor.wire import binary_events, broker_bin, events
-from mtc_sensor.wire.events import Sample, Verdict
+from mtc_sensor.wire.events import Sample, SampleBatch, Verdict
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
@@ -33,8 +33,9 @@ def samples(modules: Any) -> list[Sample]:
 def test_recorded_samples_are_numbered_on_the_wire(modules: Any, samples: list[Sample]) -> None:
     payloads = modules("recorded").Payloads(samples)
     for shard, seq in ((0, 1), (7, 50), (4095, 51), (0, 2**40)):
-        decoded = binary_events.decode(payloads.of(shard, seq))
-        assert isinstance(decoded, Sample)
+        event = binary_events.decode(payloads.of(shard, seq))
+        assert isinstance(event, SampleBatch)
+        (decoded,) = event.records
         sample = samples[seq % len(samples)]
         assert (decoded.shard, decoded.seq, decoded.uid) == (shard, seq, sample.uid)
         assert decoded.head == sample.head

@@ -17,7 +17,7 @@ from mtc_sensor.transports.factory import make_transport
 from mtc_sensor.transports.websocket import WebSocket
 from mtc_sensor.wire import binary_events
 from mtc_sensor.wire.envelope import ZeekEvent
-from mtc_sensor.wire.events import ExporterDrained, MtcEvent, decode, encode
+from mtc_sensor.wire.events import ExporterDrained, MtcEvent, SampleBatch, decode, encode
 
 RECORDED = Path(__file__).parents[1] / "data" / "wire"
 EVENT = ExporterDrained("r1", "zeek", 0, 1)
@@ -113,15 +113,24 @@ def assert_survives(
     decode: Callable[[Message], MtcEvent],
     messages: Iterable[Message],
 ) -> None:
-    transport._deliver(decode, messages)
+    records = []
+
+    def watched(message: Message) -> MtcEvent:
+        event = decode(message)
+        assert isinstance(event, SampleBatch)
+        records.append(len(event.records))
+        return event
+
+    transport._deliver(watched, messages)
     undecodable = transport.counts["undecodable"]
-    assert len(inbox.get(0.0)) + undecodable == 10_000
+    assert len(inbox.get(0.0)) == sum(records)
+    assert len(records) + undecodable == 10_000
     assert undecodable > 5_000
 
 
 def test_mutated_messages_over_zeromq_are_counted() -> None:
     inbox = Inbox(size=10_000)
-    message = (RECORDED / "MTC-sample.bin").read_bytes()
+    message = (RECORDED / "MTC-sample_batch.bin").read_bytes()
     sent = mutants(message, 10_000)
     assert_survives(Scripted(inbox, []), inbox, binary_events.decode, sent)
 
@@ -129,7 +138,7 @@ def test_mutated_messages_over_zeromq_are_counted() -> None:
 def test_mutated_messages_over_websocket_are_counted() -> None:
     inbox = Inbox(size=10_000)
     transport = WebSocket(inbox, (), "ws://127.0.0.1:1/")
-    message = (RECORDED / "MTC-sample.json").read_bytes()
+    message = (RECORDED / "MTC-sample_batch.json").read_bytes()
     texts = (data.decode(errors="replace") for data in mutants(message, 10_000))
     assert_survives(transport, inbox, transport._decode, texts)
 

@@ -29,6 +29,7 @@ from mtc_sensor.wire.events import (
     Grant,
     MtcEvent,
     Sample,
+    SampleBatch,
     SensorHello,
     Verdict,
     decode,
@@ -122,19 +123,20 @@ class Peer:
         except WireError as error:
             self.counts[f"error: {error}"] += 1
             return
-        if not isinstance(event, Sample | ExporterStatus | ExporterDrained):
+        if isinstance(event, SampleBatch):
+            for sample in event.records:
+                key = (sample.run, sample.node, sample.shard)
+                self.judge(self.streams.setdefault(key, Stream(*key)), sample)
+            return
+        if not isinstance(event, ExporterStatus | ExporterDrained):
             return
         key = (event.run, event.node, event.shard)
         if isinstance(event, ExporterStatus):
             base = event.first_unacked - 1
-            stream = self.streams.setdefault(key, Stream(*key, acked=base))
+            self.streams.setdefault(key, Stream(*key, acked=base))
             self.counts["shed"] = event.shed
             return
-        stream = self.streams.setdefault(key, Stream(*key))
-        if isinstance(event, ExporterDrained):
-            stream.ends = event.last_seq
-        else:
-            self.judge(stream, event)
+        self.streams.setdefault(key, Stream(*key)).ends = event.last_seq
 
     def judge(self, stream: Stream, event: Sample) -> None:
         self.counts["samples"] += 1

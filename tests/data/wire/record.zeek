@@ -8,10 +8,20 @@ redef exit_only_after_terminate = T;
 module MTC;
 
 export {
-	global sample: event(version: count, run: string, node: string, shard: count, seq: count,
-	    kind: count, uid: string, orig_h: addr, orig_p: port, resp_h: addr, resp_p: port,
-	    start_us: count, samples: vector of count, link: count, head: vector of string,
-	    tokens: string);
+	type Sample: record {
+		kind: count;
+		uid: string;
+		orig_h: addr;
+		orig_p: port;
+		resp_h: addr;
+		resp_p: port;
+		start_us: count;
+		samples: vector of count;
+		head: vector of string;
+		tokens: string;
+	};
+	global sample_batch: event(version: count, run: string, node: string, shard: count, seq: count,
+	    link: count, records: vector of Sample);
 	global exporter_status: event(version: count, run: string, node: string, shard: count,
 	    first_unacked: count, last_seq: count, shed: count);
 	global exporter_drained: event(version: count, run: string, node: string, shard: count,
@@ -64,10 +74,14 @@ event go()
 	    table(["a"] = 1), vector(1, 2, 9223372036854775808), vector(), Part($number=5));
 	Cluster::publish(out, ascii, all_bytes(127));
 	Cluster::publish("/wire/bytes/", bytes, all_bytes(255));
-	Cluster::publish(out, MTC::sample, 1, "6f1c", "worker-1", 0, 1, 0, "CHhAvVGS1DHFjwGM9",
-	    10.0.0.1, 49152/tcp, 192.0.2.7, 443/tcp, 1700000000123456,
-	    vector(2621440, 8589938936251068, 18446744073709551615), 1,
-	    vector(encode_base64(all_bytes(255)), encode_base64("")), "TLSv12 h2");
+	local first = MTC::Sample($kind=0, $uid="CHhAvVGS1DHFjwGM9", $orig_h=10.0.0.1,
+	    $orig_p=49152/tcp, $resp_h=192.0.2.7, $resp_p=443/tcp, $start_us=1700000000123456,
+	    $samples=vector(2621440, 8589938936251068, 18446744073709551615),
+	    $head=vector(encode_base64(all_bytes(255)), encode_base64("")), $tokens="TLSv12 h2");
+	local second = MTC::Sample($kind=2, $uid="C9", $orig_h=[2001:db8::1], $orig_p=128/icmp,
+	    $resp_h=[2001:db8::2], $resp_p=129/icmp, $start_us=0, $samples=vector(),
+	    $head=vector(), $tokens="");
+	Cluster::publish(out, MTC::sample_batch, 1, "6f1c", "worker-1", 0, 1, 1, vector(first, second));
 	Cluster::publish(out, MTC::exporter_status, 1, "6f1c", "worker-1", 0, 1, 41, 3);
 	Cluster::publish(out, MTC::exporter_drained, 1, "6f1c", "worker-1", 0, 41);
 	Cluster::publish(out, done);

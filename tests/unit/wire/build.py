@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from mtc_sensor.flow import Kind
-from mtc_sensor.wire.events import Sample
+from mtc_sensor.wire.events import Sample, SampleBatch
 from mtc_sensor.wire.values import (
     MAX_COUNT,
     EnumValue,
@@ -123,3 +123,8 @@ def sample(packets: int = 8, heads: int = 8, seq: int = 1) -> Sample:
         head=tuple(rng.bytes(160) for _ in range(heads)),
         tokens="TLSv12 h2",
     )
+
+
+def batch(count: int = 1, **shape: int) -> SampleBatch:
+    """Return some samples of one stream, as an exporter would send them."""
+    return SampleBatch(tuple(sample(seq=seq, **shape) for seq in range(1, count + 1)))

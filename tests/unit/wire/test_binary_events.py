@@ -12,13 +12,13 @@ import pytest
 
 from mtc_sensor.errors import WireError
 from mtc_sensor.wire import binary_events, broker_bin, events
-from mtc_sensor.wire.events import MtcEvent, Sample
+from mtc_sensor.wire.events import MtcEvent, SampleBatch
 from mtc_sensor.wire.values import MAX_COUNT, MAX_INTEGER, Port, Proto
-from tests.unit.wire.build import sample
+from tests.unit.wire.build import batch, sample
 from tests.unit.wire.test_events import OTHERS, VERDICT, same
 from tests.unit.wire.test_fuzz import mutate, read_binary
 
-SAMPLES = [
+ALONE = [
     sample(packets=8, heads=8),
     sample(packets=0, heads=0),
     sample(packets=200, heads=1),
@@ -27,6 +27,7 @@ SAMPLES = [
     replace(sample(), orig_p=Port(8, Proto.ICMP), resp_p=Port(0, Proto.ICMP), kind=2),
     replace(sample(), seq=MAX_COUNT, shard=MAX_COUNT, start_us=MAX_INTEGER, link=0xFFFF),
 ]
+SAMPLES = [*(SampleBatch((record,)) for record in ALONE), batch(3), batch(200, packets=1, heads=1)]
 VERDICTS = [
     VERDICT,
     replace(VERDICT, detail="x" * 127),
@@ -50,10 +51,10 @@ def test_both_ways_write_and_read_the_same(event: MtcEvent) -> None:
 
 
 def test_what_zeek_sends_takes_the_short_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = [long_way(event) for event in SAMPLES if len(event.head) != 2]
+    data = [long_way(event) for event in SAMPLES if len(event.records[0].head) != 2]
     monkeypatch.delattr(broker_bin, "decode_event")
     for message in data:
-        assert isinstance(binary_events.decode(message), Sample)
+        assert isinstance(binary_events.decode(message), SampleBatch)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_what_has_no_place_in_a_verdict_is_refused(event: MtcEvent) -> None:
 
 def test_mutated_messages_are_read_as_on_the_long_way() -> None:
     rng = random.Random(5)
-    some: list[MtcEvent] = [*SAMPLES[:4], VERDICT]
+    some: list[MtcEvent] = [*SAMPLES[:4], batch(3), VERDICT]
     originals = [long_way(event) for event in some]
     taken = 0
     for number in range(5000):
@@ -89,7 +90,7 @@ def test_mutated_messages_are_read_as_on_the_long_way() -> None:
         else:
             taken += 1
             assert same(event, expected)
-    assert taken > 300
+    assert taken > 200
 
 
 def outcome(read: Callable[[bytes], MtcEvent], data: bytes) -> MtcEvent | str:
@@ -101,6 +102,7 @@ def outcome(read: Callable[[bytes], MtcEvent], data: bytes) -> MtcEvent | str:
 
 def test_samples_can_be_changed_in_place() -> None:
     read = binary_events.decode(long_way(SAMPLES[0]))
-    assert isinstance(read, Sample)
-    assert read.samples.dtype == np.uint64
-    assert read.samples.flags.writeable
+    assert isinstance(read, SampleBatch)
+    (record,) = read.records
+    assert record.samples.dtype == np.uint64
+    assert record.samples.flags.writeable

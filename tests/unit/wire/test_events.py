@@ -19,14 +19,16 @@ from mtc_sensor.wire.events import (
     MtcEvent,
     Resend,
     Sample,
+    SampleBatch,
     SensorHello,
     Verdict,
 )
 from mtc_sensor.wire.values import Port, Proto, Value
-from tests.unit.wire.build import sample
+from tests.unit.wire.build import batch, sample
 
 V4, V6 = IPv4Address("10.0.0.1"), IPv6Address("2001:db8::1")
 SAMPLE = sample(packets=2, heads=1)
+SAMPLES = SampleBatch((SAMPLE,))
 VERDICT = Verdict(
     sensor="s1", run="6f1c", node="worker-1", shard=0, seq=7, uid="C1", orig_h=V6,
     orig_p=Port(128, Proto.ICMP), resp_h=V6, resp_p=Port(129, Proto.ICMP), start_us=1, kind=2,
@@ -51,7 +53,11 @@ def over_json(message: ZeekEvent) -> ZeekEvent:
     return ZeekEvent.from_value(broker_json.decode(broker_json.encode(message.to_value())))
 
 
-def same(left: MtcEvent, right: MtcEvent) -> bool:
+def same(left: MtcEvent | Sample, right: MtcEvent | Sample) -> bool:
+    if isinstance(left, SampleBatch) and isinstance(right, SampleBatch):
+        return len(left.records) == len(right.records) and all(
+            map(same, left.records, right.records)
+        )
     return type(left) is type(right) and all(
         np.array_equal(getattr(left, item.name), getattr(right, item.name))
         and type(getattr(left, item.name)) is type(getattr(right, item.name))
@@ -61,14 +67,14 @@ def same(left: MtcEvent, right: MtcEvent) -> bool:
 
 @pytest.mark.parametrize("carry", [over_binary, over_json])
 @pytest.mark.parametrize(
-    "event", [SAMPLE, sample(packets=0, heads=0), *OTHERS], ids=lambda e: e.event
+    "event", [SAMPLES, batch(40), batch(2, packets=0, heads=0), *OTHERS], ids=lambda e: e.event
 )
 def test_round_trip(event: MtcEvent, carry: Callable[[ZeekEvent], ZeekEvent]) -> None:
     assert same(events.decode(carry(events.encode(event))), event)
 
 
 def test_every_event_is_tried() -> None:
-    assert {type(event) for event in [SAMPLE, *OTHERS]} == set(get_args(MtcEvent))
+    assert {type(event) for event in [SAMPLES, *OTHERS]} == set(get_args(MtcEvent))
 
 
 def test_a_grant_on_the_wire() -> None:
@@ -77,59 +83,88 @@ def test_a_grant_on_the_wire() -> None:
     assert events.decode(message) == Grant("s1", "6f1c", "zeek", 0, 41, 200)
 
 
-def test_a_sample_on_the_wire() -> None:
-    event = replace(SAMPLE, samples=np.array([5], np.uint64), head=(b"\x00\xff~",), tokens="a b")
-    message = events.encode(event)
-    assert message.name == "MTC::sample"
-    assert message.args[:12] == (
-        1, b"6f1c", b"worker-1", 0, 1, 0, b"CHhAvVGS1DHFjwGM9", IPv4Address("10.0.0.1"),
-        Port(49152, Proto.TCP), IPv4Address("192.0.2.7"), Port(443, Proto.TCP),
-        1_700_000_000_123_456,
+def test_samples_on_the_wire() -> None:
+    first = replace(SAMPLE, samples=np.array([5], np.uint64), head=(b"\x00\xff~",), tokens="a b")
+    message = events.encode(SampleBatch((first, replace(first, seq=2, uid="C2"))))
+    assert message.name == "MTC::sample_batch"
+    *shared, records = message.args
+    assert shared == [1, b"6f1c", b"worker-1", 0, 1, 1]
+    assert isinstance(records, tuple)
+    one, other = records
+    assert isinstance(one, tuple)
+    assert isinstance(other, tuple)
+    assert one[:7] == (
+        0, b"CHhAvVGS1DHFjwGM9", IPv4Address("10.0.0.1"), Port(49152, Proto.TCP),
+        IPv4Address("192.0.2.7"), Port(443, Proto.TCP), 1_700_000_000_123_456,
     )  # fmt: skip
-    assert message.args[13:] == (1, (b"AP9+",), b"a b")
+    assert one[8:] == ((b"AP9+",), b"a b")
+    assert other[:2] == (0, b"C2")
+
+
+SHARED = ("version", "run", "node", "shard", "seq", "link", "records")
 
 
 def wrong(event: MtcEvent, **changed: Value) -> ZeekEvent:
-    """Return the event with one argument of any type put in its place."""
+    """Return the event with one argument of any type put in its place; of samples in the last."""
     args = list(events.encode(event).args)
-    names = ["version", *(item.name for item in fields(event))]
+    names = (
+        SHARED
+        if isinstance(event, SampleBatch)
+        else ("version", *(item.name for item in fields(event)))
+    )
     for key, value in changed.items():
-        args[names.index(key)] = value
+        if key in names:
+            args[names.index(key)] = value
+        else:
+            args[-1] = _with(args[-1], [item.name for item in fields(Sample)][5:].index(key), value)
     return ZeekEvent(event.event, tuple(args))
+
+
+def _with(records: Value, place: int, value: Value) -> Value:
+    assert isinstance(records, tuple)
+    *before, last = records
+    assert isinstance(last, tuple)
+    return (*before, (*last[:place], value, *last[place + 1 :]))
 
 
 @pytest.mark.parametrize(
     ("event", "changed", "message"),
     [
-        (SAMPLE, {"version": 2}, "MTC::sample: not version 1"),
-        (SAMPLE, {"version": True}, "not version 1"),
-        (SAMPLE, {"run": b""}, "MTC::sample: run: bytes b'' is no name"),
-        (SAMPLE, {"node": b"a/b"}, "node: bytes b'a/b' is no name"),
-        (SAMPLE, {"node": b"n" * 129}, "is no name"),
-        (SAMPLE, {"node": 5}, "node: int 5 is no name"),
-        (SAMPLE, {"seq": 1.0}, "seq: float 1.0 is no count"),
-        (SAMPLE, {"seq": True}, "seq: bool True is no count"),
-        (SAMPLE, {"kind": 3}, "kind: int 3 is no count in 0..2"),
-        (SAMPLE, {"uid": b"C" * 25}, "is no uid"),
-        (SAMPLE, {"orig_h": b"10.0.0.1"}, "orig_h: bytes b'10.0.0.1' is no address"),
-        (SAMPLE, {"orig_h": V6}, "addresses are of different families"),
-        (SAMPLE, {"orig_p": 80}, "orig_p: int 80 is no port"),
-        (SAMPLE, {"orig_p": Port(80, Proto.UNKNOWN)}, "is no port of TCP"),
-        (SAMPLE, {"orig_p": Port(80, Proto.UDP)}, "ports are of different protocols"),
-        (SAMPLE, {"start_us": 2**63}, "start_us: int 9223372036854775808 is no count in"),
-        (SAMPLE, {"samples": (1, 2.0)}, "samples: tuple (1, 2.0) is no vector of counts"),
-        (SAMPLE, {"samples": 7}, "is no vector of counts"),
-        (SAMPLE, {"link": 65536}, "is no count in 0..65535"),
-        (SAMPLE, {"head": b"AP9+"}, "is no vector of strings"),
-        (SAMPLE, {"head": (b"AP9+",) * 9}, "9 packet heads are more than 8"),
-        (SAMPLE, {"head": (7,)}, "int 7 is no base64 string"),
-        (SAMPLE, {"head": np.array([7], np.uint64)}, "int 7 is no base64 string"),
-        (SAMPLE, {"head": (b"AP9",)}, "not base64"),
-        (SAMPLE, {"head": (b"AP\n9+",)}, "not base64"),
-        (SAMPLE, {"head": (b"A" * 87384,)}, "each of 65535 bytes"),
-        (SAMPLE, {"tokens": b"a\n"}, "tokens: bytes b'a\\n' is no printable ASCII"),
-        (SAMPLE, {"tokens": b"\xff"}, "is no printable ASCII"),
-        (SAMPLE, {"tokens": b"a" * 65536}, "is no printable ASCII"),
+        (SAMPLES, {"version": 2}, "MTC::sample_batch: not version 1"),
+        (SAMPLES, {"version": True}, "not version 1"),
+        (SAMPLES, {"run": b""}, "MTC::sample_batch: run: bytes b'' is no name"),
+        (SAMPLES, {"node": b"a/b"}, "node: bytes b'a/b' is no name"),
+        (SAMPLES, {"node": b"n" * 129}, "is no name"),
+        (SAMPLES, {"node": 5}, "node: int 5 is no name"),
+        (SAMPLES, {"seq": 1.0}, "seq: float 1.0 is no count"),
+        (SAMPLES, {"seq": True}, "seq: bool True is no count"),
+        (SAMPLES, {"kind": 3}, "MTC::sample_batch: record 0: kind: int 3 is no count in 0..2"),
+        (SAMPLES, {"uid": b"C" * 25}, "is no uid"),
+        (SAMPLES, {"orig_h": b"10.0.0.1"}, "orig_h: bytes b'10.0.0.1' is no address"),
+        (SAMPLES, {"orig_h": V6}, "record 0: addresses are of different families"),
+        (SAMPLES, {"orig_p": 80}, "orig_p: int 80 is no port"),
+        (SAMPLES, {"orig_p": Port(80, Proto.UNKNOWN)}, "is no port of TCP"),
+        (SAMPLES, {"orig_p": Port(80, Proto.UDP)}, "ports are of different protocols"),
+        (SAMPLES, {"start_us": 2**63}, "start_us: int 9223372036854775808 is no count in"),
+        (SAMPLES, {"samples": (1, 2.0)}, "samples: tuple (1, 2.0) is no vector of counts"),
+        (SAMPLES, {"samples": 7}, "is no vector of counts"),
+        (SAMPLES, {"link": 65536}, "is no count in 0..65535"),
+        (SAMPLES, {"head": b"AP9+"}, "is no vector of strings"),
+        (SAMPLES, {"head": (b"AP9+",) * 9}, "9 packet heads are more than 8"),
+        (SAMPLES, {"head": (7,)}, "int 7 is no base64 string"),
+        (SAMPLES, {"head": np.array([7], np.uint64)}, "int 7 is no base64 string"),
+        (SAMPLES, {"head": (b"AP9",)}, "not base64"),
+        (SAMPLES, {"head": (b"AP\n9+",)}, "not base64"),
+        (SAMPLES, {"head": (b"A" * 87384,)}, "each of 65535 bytes"),
+        (SAMPLES, {"tokens": b"a\n"}, "tokens: bytes b'a\\n' is no printable ASCII"),
+        (SAMPLES, {"tokens": b"\xff"}, "is no printable ASCII"),
+        (SAMPLES, {"tokens": b"a" * 65536}, "is no printable ASCII"),
+        (batch(3), {"uid": b""}, "record 2: uid: bytes b'' is no uid"),
+        (batch(3), {"seq": 2**64 - 2}, "record 2: its number is more than 18446744073709551615"),
+        (SAMPLES, {"records": ()}, "MTC::sample_batch: no records"),
+        (SAMPLES, {"records": b"x"}, "MTC::sample_batch: bytes is no vector of records"),
+        (SAMPLES, {"records": (b"x",)}, "record 0: bytes is no record"),
+        (SAMPLES, {"records": ((0, b"C1"),)}, "record 0: 2 fields, not 10"),
         (VERDICT, {"score": 1}, "score: int 1 is no finite real"),
         (VERDICT, {"score": float("nan")}, "score: float nan is no finite real"),
     ],
@@ -148,6 +183,8 @@ def test_a_wrong_argument_is_refused(
         (ZeekEvent("MTC::grant", ()), "not version 1"),
         (ZeekEvent("MTC::grant", (1,)), "1 arguments, not 7"),
         (ZeekEvent("MTC::grant", (1,) * 8), "8 arguments, not 7"),
+        (ZeekEvent("MTC::sample_batch", (1,)), "2 arguments, not 7"),
+        (ZeekEvent("MTC::sample_batch", (1,) * 8), "8 arguments, not 7"),
     ],
 )
 def test_a_wrong_message_is_refused(message: ZeekEvent, complaint: str) -> None:
@@ -164,6 +201,13 @@ def test_what_must_not_be_sent_is_refused(changed: dict[str, Any]) -> None:
         events.encode(replace(VERDICT, **changed))
 
 
+@pytest.mark.parametrize("changed", [{"seq": 3}, {"node": "worker-2"}, {"link": 0}, {"shard": 1}])
+def test_records_that_do_not_belong_together_are_refused(changed: dict[str, Any]) -> None:
+    first, second = batch(2).records
+    with pytest.raises(WireError, match="record 1 does not follow"):
+        events.encode(SampleBatch((first, replace(second, **changed))))
+
+
 def test_topics_end_where_they_should() -> None:
     assert topics.samples_of(1) == "/zeek/mtc/sample/1/"
     assert topics.verdicts_for("worker-1") == "/zeek/mtc/verdict/worker-1/"
@@ -173,8 +217,9 @@ def test_topics_end_where_they_should() -> None:
 
 
 def test_the_sample_type_is_what_flow_wants() -> None:
-    decoded = events.decode(over_binary(events.encode(SAMPLE)))
-    assert isinstance(decoded, Sample)
+    event = events.decode(over_binary(events.encode(SAMPLES)))
+    assert isinstance(event, SampleBatch)
+    (decoded,) = event.records
     assert decoded.samples.dtype == np.uint64
     assert decoded.samples.shape == (2,)
     assert decoded.samples.flags.c_contiguous

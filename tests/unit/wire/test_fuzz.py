@@ -10,12 +10,12 @@ import pytest
 from mtc_sensor.errors import WireError
 from mtc_sensor.wire import broker_bin, events, websocket_api
 from mtc_sensor.wire.envelope import ZeekEvent
-from mtc_sensor.wire.events import MtcEvent, Sample
-from tests.unit.wire.build import sample
+from mtc_sensor.wire.events import MtcEvent, SampleBatch
+from tests.unit.wire.build import batch
 from tests.unit.wire.test_events import OTHERS
 
 MESSAGES = 10_000
-EVENTS: list[MtcEvent] = [sample(packets=3, heads=2), *OTHERS]
+EVENTS: list[MtcEvent] = [batch(2, packets=3, heads=2), *OTHERS]
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
@@ -82,5 +82,5 @@ def test_mutated_messages(
 
 def test_the_originals_are_read() -> None:
     data = broker_bin.encode_event(events.encode(EVENTS[0]))
-    assert isinstance(read_binary(data), Sample)
-    assert isinstance(read_json(as_json(EVENTS[0])), Sample)
+    assert isinstance(read_binary(data), SampleBatch)
+    assert isinstance(read_json(as_json(EVENTS[0])), SampleBatch)

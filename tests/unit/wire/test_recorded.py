@@ -10,7 +10,7 @@ import pytest
 
 from mtc_sensor.wire import broker_bin, events, websocket_api
 from mtc_sensor.wire.envelope import ZeekEvent
-from mtc_sensor.wire.events import ExporterDrained, ExporterStatus, Sample
+from mtc_sensor.wire.events import ExporterDrained, ExporterStatus, SampleBatch
 from mtc_sensor.wire.values import (
     EnumValue,
     Integer,
@@ -68,14 +68,17 @@ def test_zeeks_types(name: str, args: tuple[Value, ...]) -> None:
 
 @pytest.mark.parametrize("suffix", [".bin", ".json"])
 def test_zeeks_samples(suffix: str) -> None:
-    sample = events.decode(read(RECORDED / f"MTC-sample{suffix}"))
-    assert isinstance(sample, Sample)
-    assert (sample.run, sample.node, sample.seq) == ("6f1c", "worker-1", 1)
+    event = events.decode(read(RECORDED / f"MTC-sample_batch{suffix}"))
+    assert isinstance(event, SampleBatch)
+    sample, second = event.records
+    assert (sample.run, sample.node, sample.seq, second.seq) == ("6f1c", "worker-1", 1, 2)
     assert sample.start_us == 1_700_000_000_123_456
     assert sample.samples.dtype == np.uint64
     assert sample.samples.tolist() == [2_621_440, 8_589_938_936_251_068, 2**64 - 1]
     assert sample.head == (bytes(range(256)), b"")
     assert sample.tokens == "TLSv12 h2"
+    assert (second.kind, second.uid, str(second.orig_h)) == (2, "C9", "2001:db8::1")
+    assert (len(second.samples), second.head, second.tokens) == (0, (), "")
     status = events.decode(read(RECORDED / f"MTC-exporter_status{suffix}"))
     assert status == ExporterStatus("6f1c", "worker-1", 0, 1, 41, 3)
     drained = events.decode(read(RECORDED / f"MTC-exporter_drained{suffix}"))
