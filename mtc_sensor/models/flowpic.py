@@ -87,8 +87,8 @@ class MiniFlowPicNet(nn.Module):
     """
 
     described_by = "classifier.0"
-    """Novelty is measured by the feature maps. At 5 % false alarms they showed .62 of the records of
-    a service of UC Davis QUIC that was left out of training, the last layer's inputs .34."""
+    """Novelty is measured by the feature maps. At 5 % false alarms they showed .62 of the records
+    of a service of UC Davis QUIC that was left out of training, the last layer's inputs .34."""
 
     def __init__(self, shape: tuple[int, int, int], labels: int) -> None:
         super().__init__()
