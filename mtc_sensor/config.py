@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mtc_sensor._yaml import load_yaml
 from mtc_sensor.errors import ConfigError
 
+DEVICES = "auto|cpu|cuda(:[0-9]{1,3})?"
+"""What a device may be called, as a pattern."""
+
 Name = Annotated[str, Field(pattern=r"^[!-.0-~]{1,128}$")]
 """What an event takes for a name: graphic ASCII without a slash."""
 Z85Key = Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}$")]
@@ -128,7 +131,7 @@ class SensorConfig(_Strict):
     transport: TransportConfig = TransportConfig()
     models: Annotated[list[str], Field(min_length=1)] | None = None
     """Names or folders of bundles; null: all shipped ones."""
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?)$")] = "auto"
+    device: Annotated[str, Field(pattern=f"^({DEVICES})$")] = "auto"
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     """CPU threads of a model; several workers get more out of several cores than one with more."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1

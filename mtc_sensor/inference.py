@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtc_sensor.capture.flows import FlowSettings
+from mtc_sensor.config import DEVICES
 from mtc_sensor.errors import BundleError
 from mtc_sensor.evidence import told
 from mtc_sensor.features.spec import FusionSpec
@@ -31,10 +32,6 @@ BATCH_VALUES = {"cpu": 1 << 16, "cuda": 1 << 22}
 Activations take a hundred times the room of the input: on a CPU those of 64 byte matrices, or 32
 small FlowPics, stay in its cache.
 """
-
-
-DEVICES = "auto|cpu|cuda(:[0-9]{1,3})?"
-"""What a device may be called."""
 
 
 class Outputs(NamedTuple):

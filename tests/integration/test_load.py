@@ -33,7 +33,7 @@ from mtc_sensor.wire import topics
 from mtc_sensor.wire.events import Sample, Verdict
 from tests.integration.exporter import Exporter, ZeroMQBus
 from tests.integration.test_run import at, sensor, wait_for
-from tests.integration.test_transports import judge, samples
+from tests.integration.test_transports import judge, running, samples
 from tests.unit.test_judging import Failing, models, paths
 from tests.unit.wire.build import sample
 
@@ -50,16 +50,8 @@ def judging(
     names = [topics.samples_of(0), topics.statuses_of(0)]
     with ZeroMQBus(exporters, folder) as bus:
         transport = ZeroMQ(inbox, names, bus.xpub, bus.xsub)
-        running = Sensor(Streams("s1", [0]), transport, inbox, judge, batcher, measures)
-        ends = threading.Event()
-        thread = threading.Thread(target=running.run, args=(ends.is_set,))
-        thread.start()
-        try:
-            yield running
-        finally:
-            ends.set()
-            thread.join(TIMEOUT_S)
-        assert not thread.is_alive()
+        with running(transport, inbox, judge, batcher, measures) as sensor:
+            yield sensor
 
 
 def slowly(seconds: float) -> Judge:

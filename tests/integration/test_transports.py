@@ -15,8 +15,10 @@ import pytest
 import zmq
 from websockets.sync.server import ServerConnection, serve
 
+from mtc_sensor.batching import Batcher
 from mtc_sensor.errors import TransportError
-from mtc_sensor.sensor import Sensor
+from mtc_sensor.measures import Measures
+from mtc_sensor.sensor import Judge, Sensor
 from mtc_sensor.streams import BUDGET, Streams, Totals
 from mtc_sensor.transports.base import Inbox, Incoming, Subscribed, Transport, Unsubscribed
 from mtc_sensor.transports.websocket import APPLICATION, WebSocket, tls_context
@@ -43,8 +45,14 @@ def judge(samples: Sequence[Sample], strain: float = 0.0) -> list[list[Verdict]]
 
 
 @contextmanager
-def running(transport: Transport, inbox: Inbox) -> Iterator[Sensor]:
-    sensor = Sensor(Streams("s1", [0]), transport, inbox, judge)
+def running(
+    transport: Transport,
+    inbox: Inbox,
+    judge: Judge = judge,
+    batcher: Batcher | None = None,
+    measures: Measures | None = None,
+) -> Iterator[Sensor]:
+    sensor = Sensor(Streams("s1", [0]), transport, inbox, judge, batcher, measures)
     ends = threading.Event()
     thread = threading.Thread(target=sensor.run, args=(ends.is_set,))
     thread.start()
