@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 MAX_INPUTS = 8
 """Inputs of one record that are looked into: the fullest."""
+MOST_LIVE = 16
+"""Malicious verdicts of a batch that are explained where others wait."""
 _VALUES = 1 << 22
 _TOLD = 2
 _LEAST = 1e-12
@@ -71,19 +73,32 @@ class Evidence(NamedTuple):
     """(parts,) log odds of what was said that are lost without the part."""
 
 
-def told(model: Model, batch: FlowBatch, verdicts: Verdicts) -> Verdicts:
+def told(
+    model: Model, batch: FlowBatch, verdicts: Verdicts, most_explained: int | None = None
+) -> Verdicts:
     """Return verdicts on a batch whose malicious ones say what decided them.
 
-    It costs a malicious verdict as much as some 20 others; a fusion shows its members instead.
+    The first `most_explained` do; None for all. A fusion shows its members instead.
     """
-    rows = np.flatnonzero(verdicts.malicious)
-    if not len(rows) or isinstance(model.bundle.spec, FusionSpec):
+    rows = _explained(model, verdicts)[:most_explained]
+    if not len(rows):
         return verdicts
     details = verdicts.detail.tolist()
     for row in rows.tolist():
         line = in_words(explain(model, batch.take([row]), str(verdicts.label[row])))
         details[row] = f"{details[row]} {line}".strip()
     return replace(verdicts, detail=np.array(details, np.str_))
+
+
+def untold(model: Model, verdicts: Verdicts, most_explained: int | None) -> int:
+    """Return how many verdicts `told` passes over because of `most_explained`."""
+    count = len(_explained(model, verdicts))
+    return 0 if most_explained is None else max(count - most_explained, 0)
+
+
+def _explained(model: Model, verdicts: Verdicts) -> NDArray[np.int64]:
+    fusion = isinstance(model.bundle.spec, FusionSpec)
+    return np.flatnonzero(verdicts.malicious & (not fusion))
 
 
 def explain(model: Model, record: FlowBatch, label: str, fine: int = 0) -> Evidence:

@@ -95,14 +95,19 @@ class Model:
         """
         return self._outputs(*self.inputs(batch), len(batch))
 
-    def judge(self, batch: FlowBatch, now_us: int | None = None) -> Verdicts:
-        """Return a verdict on every record of `batch`; `now_us` is `verdict.judge`'s."""
+    def judge(
+        self, batch: FlowBatch, now_us: int | None = None, most_explained: int | None = None
+    ) -> Verdicts:
+        """Return a verdict on every record of `batch`; `now_us` is `verdict.judge`'s.
+
+        Of the malicious ones the first `most_explained` say what decided them; None for all.
+        """
         if self.members is None:
             outputs = self.outputs(batch)
             verdicts = judge(
                 batch, self.name, self.policy, outputs.probabilities, now_us, outputs.novelty
             )
-            return told(self, batch, verdicts)
+            return told(self, batch, verdicts, most_explained)
         evidence = self.members.evidence(batch)
         outputs = self._outputs(self._sliced(evidence), None, len(batch))
         verdicts = judge(
@@ -214,20 +219,27 @@ def settings_for(models: Sequence[Model], settings: FlowSettings | None = None) 
 
 
 def judge_records(
-    models: Sequence[Model], records: FlowBatch, now_us: int | None = None
+    models: Sequence[Model],
+    records: FlowBatch,
+    now_us: int | None = None,
+    most_explained: int | None = None,
 ) -> Verdicts:
-    """Ask every model about the records it judges; `now_us` is `verdict.judge`'s."""
-    return Verdicts.concat([verdicts for _, verdicts in judge_rows(models, records, now_us)])
+    """Ask every model about the records it judges; the rest is `Model.judge`'s."""
+    answers = judge_rows(models, records, now_us, most_explained)
+    return Verdicts.concat([verdicts for _, verdicts in answers])
 
 
 def judge_rows(
-    models: Sequence[Model], records: FlowBatch, now_us: int | None = None
+    models: Sequence[Model],
+    records: FlowBatch,
+    now_us: int | None = None,
+    most_explained: int | None = None,
 ) -> Iterator[tuple[NDArray[np.int64], Verdicts]]:
     """Yield for every model the (m,) rows of the records it judges, and its verdicts on them."""
     for model in models:
         rows = model.rows(records)
         batch = records.take(rows)
-        yield rows, model.judge(batch, now_us)
+        yield rows, model.judge(batch, now_us, most_explained)
 
 
 def _device(name: str) -> torch.device:

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mtc_sensor.evidence import MOST_LIVE, untold
 from mtc_sensor.flow import FlowBatch, Kind, pack_samples
 from mtc_sensor.inference import Model, settings_for
 from mtc_sensor.measures import Measures
@@ -75,7 +76,7 @@ class SampleJudge:
         """Return the verdicts of every model that judges it, for each sample, in order.
 
         With `strain` in (0, 1] the costliest models are left out, with 1 all but the cheapest;
-        verdicts say then which ran.
+        verdicts say then which ran, and malicious ones not what decided them.
         """
         begin = time.perf_counter()
         batch = to_flow_batch(samples, self._head_bytes)
@@ -102,7 +103,8 @@ class SampleJudge:
             model.skip(batch)
         asked = [model for model in self._models if model not in skipped]
         now_us = None if self._clock_us is None else self._clock_us()
-        answers = [answer for model in asked if (answer := model.ask(batch, now_us))]
+        most = None if now_us is None else 0 if strain else MOST_LIVE
+        answers = [answer for model in asked if (answer := model.ask(batch, now_us, most))]
         if skipped:
             ran = f" ran={','.join(model.name for model in asked)}"
             answers = [
@@ -137,13 +139,13 @@ class _Guarded:
         self._measures = measures
         self._failing = False
 
-    def ask(self, batch: FlowBatch, now_us: int | None) -> Answer | None:
+    def ask(self, batch: FlowBatch, now_us: int | None, most: int | None) -> Answer | None:
         """Return rows and verdicts, if there are any."""
         begin = time.perf_counter()
         rows = np.arange(len(batch))
         try:
             rows = self._model.rows(batch)
-            verdicts = self._model.judge(batch.take(rows), now_us) if len(rows) else None
+            verdicts = self._model.judge(batch.take(rows), now_us, most) if len(rows) else None
         except Exception:
             self._fail(len(rows))
             return None
@@ -152,6 +154,8 @@ class _Guarded:
             return None
         self.cost_s += _LATELY * ((time.perf_counter() - begin) / len(batch) - self.cost_s)
         self._measures.batch(self.name, len(rows))
+        if silent := untold(self._model, verdicts, most):
+            self._measures.shed(f"unexplained:{self.name}", silent)
         for label, count in Counter(verdicts.label.tolist()).items():
             self._measures.verdict(self.name, label, count)
         return rows, verdicts

@@ -38,10 +38,12 @@ class Failing(Model):
 
     broken = True
 
-    def judge(self, batch: FlowBatch, now_us: int | None = None) -> Verdicts:
+    def judge(
+        self, batch: FlowBatch, now_us: int | None = None, most_explained: int | None = None
+    ) -> Verdicts:
         if self.broken:
             raise RuntimeError("out of memory")
-        return super().judge(batch, now_us)
+        return super().judge(batch, now_us, most_explained)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +120,30 @@ def test_what_a_model_takes_is_what_it_costs(paths: list[Path]) -> None:
     judge = SampleJudge("s1", models(paths))
     told(judge)
     assert all(0 < model.cost_s < 1 for model in judge._models)
+
+
+def test_evidence_is_left_out_under_strain_and_bounded_live(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mtc_sensor.judging.MOST_LIVE", 2)
+    measures, (model, _) = Measures(), models(paths)
+    model.policy = replace(model.policy, threshold=0.0)
+    # so that parts of these connections speak for malice
+    model.bundle.network.output[1].weight.mul_(-100)  # type: ignore[index, union-attr]
+    live, replay = (
+        SampleJudge("s1", [model], clock_us=clock, measures=measures) for clock in (lambda: 0, None)
+    )
+    assert explained(live) == [True, True, False, False, False]
+    assert measures.read().shed == {"unexplained:byte_matrix": 3}
+    assert explained(live, 0.01) == [False] * 5
+    assert measures.read().shed == {"unexplained:byte_matrix": 8}
+    assert explained(replay) == [True] * 5
+    assert measures.read().shed == {"unexplained:byte_matrix": 8}
+
+
+def explained(judge: SampleJudge, strain: float = 0.0) -> list[bool]:
+    said = judge([*map(head, SAMPLES)], strain)
+    return ["decided by" in event.detail for events in said for event in events]
 
 
 def test_a_wall_clock_stepped_back_gives_no_negative_latency(paths: list[Path]) -> None:
