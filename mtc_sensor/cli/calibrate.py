@@ -94,7 +94,9 @@ def _summary(trust: Trust, budget: AlertBudget) -> list[str]:
         fit = trust.fit
         lines.append(
             f"calibration error: {fit.before:.4f} before, {fit.error:.4f} after, on captures left "
-            f"out of the fit ({fit.floor:.4f} is what chance gives so few records)"
+            f"out of the fit ({fit.floor:.4f} is what chance gives so few records); debiased (root "
+            f"mean square) {fit.debiased:.4f}, by captures {fit.between[0]:.3f} to "
+            f"{fit.between[1]:.3f}"
         )
         if trust.config.policy.unknown_above is not None:
             lines.append(f"unknown: above a novelty of {trust.config.policy.unknown_above:.4f}")

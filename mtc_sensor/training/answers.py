@@ -116,17 +116,11 @@ def space_of(model: Model, task: Task, label: Labels) -> Space:
 def measure(answers: Answers, draws: int = DRAWS, seed: int = 1) -> Measured:
     """Return the figures of answers, with intervals by drawing captures `draws` times."""
     figures = _Figures(answers)
-    _, group = np.unique(answers.group, return_inverse=True)
-    count = int(group.max(initial=0)) + 1
-    rng = np.random.default_rng(seed)
-    drawn = [
-        figures.of(rng.multinomial(count, np.full(count, 1 / count))[group].astype(np.float64))
-        for _ in range(draws)
-    ]
+    drawn = [figures.of(weights) for weights in metrics.drawn_again(answers.group, draws, seed)]
     return Measured(
         answers,
         figures.of(None),
-        {name: _interval([one[name] for one in drawn]) for name in drawn[0]},
+        {name: metrics.interval([one[name] for one in drawn]) for name in drawn[0]},
         figures.table(None),
     )
 
@@ -161,11 +155,3 @@ class _Figures:
         figures["ece"] = metrics.calibration_error(self._probabilities, self._label, known)
         figures["unknown_rate"] = float(np.average(self._unknown, weights=weights))
         return figures
-
-
-def _interval(values: list[float]) -> tuple[float, float]:
-    defined = np.array([value for value in values if not math.isnan(value)])
-    if not len(defined):
-        return math.nan, math.nan
-    low, high = np.percentile(defined, (2.5, 97.5))
-    return float(low), float(high)

@@ -21,7 +21,13 @@ from torch.nn import functional
 
 from mtc_sensor.models.novelty import calibrated
 from mtc_sensor.models.schema import Calibration
-from mtc_sensor.training.metrics import calibration_error, calibration_floor
+from mtc_sensor.training.metrics import (
+    calibration_error,
+    calibration_floor,
+    debiased_calibration_error,
+    drawn_again,
+    interval,
+)
 
 Labels = NDArray[np.int64]
 
@@ -29,6 +35,7 @@ _FOLDS = 10
 _SHRINK_BIAS = 1e-2
 _SHRINK_FADE = 1e-3
 _LEAST = 1e-9
+_DRAWS = 200
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,10 @@ class Fit:
     """Calibration error of `probabilities`."""
     floor: float
     """Calibration error that chance gives to perfect probabilities of so many records."""
+    debiased: float
+    """`debiased_calibration_error` of `probabilities`."""
+    between: tuple[float, float]
+    """Its 95 % interval, by drawing captures."""
 
 
 def fit_calibration(samples: Samples, alike: Labels) -> Fit:
@@ -86,12 +97,16 @@ def fit_calibration(samples: Samples, alike: Labels) -> Fit:
     choices = list(product(fades, (False, True)))
     held_out = [_held_out(samples, alike, *choice) for choice in choices]
     best = int(np.argmin([_surprise(p, samples.label) for p in held_out]))
+    left_out, label = held_out[best].astype(np.float64), samples.label
+    drawn = drawn_again(samples.group, _DRAWS)
     return Fit(
         calibration=_fit(samples, alike, *choices[best]),
         probabilities=held_out[best],
-        before=calibration_error(samples.probabilities.astype(np.float64), samples.label),
-        error=calibration_error(held_out[best].astype(np.float64), samples.label),
-        floor=calibration_floor(held_out[best].astype(np.float64)),
+        before=calibration_error(samples.probabilities.astype(np.float64), label),
+        error=calibration_error(left_out, label),
+        floor=calibration_floor(left_out),
+        debiased=debiased_calibration_error(left_out, label),
+        between=interval([debiased_calibration_error(left_out, label, w) for w in drawn]),
     )
 
 

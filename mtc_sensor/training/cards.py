@@ -88,7 +88,9 @@ def _calibration(scores: Mapping[str, float]) -> str:
     return (
         f"Calibrated on these records. On captures left out of the fit the calibration error is "
         f"{scores['ece-left-out']:.4f} ({scores['ece-before']:.4f} without calibration; "
-        f"{scores['ece-by-chance']:.4f} is what chance gives so few records)."
+        f"{scores['ece-by-chance']:.4f} is what chance gives so few records); debiased (root mean "
+        f"square) it is {scores['ece-debiased']:.4f}, by captures {scores['ece-debiased-low']:.3f} "
+        f"to {scores['ece-debiased-high']:.3f}."
     )
 
 

@@ -244,7 +244,14 @@ def _calibration(trust: Trust) -> dict[str, float]:
     fit = trust.fit
     if fit is None:
         return {}
-    named = {"ece-before": fit.before, "ece-left-out": fit.error, "ece-by-chance": fit.floor}
+    named = {
+        "ece-before": fit.before,
+        "ece-left-out": fit.error,
+        "ece-by-chance": fit.floor,
+        "ece-debiased": fit.debiased,
+        "ece-debiased-low": fit.between[0],
+        "ece-debiased-high": fit.between[1],
+    }
     return {name: round(value, 4) for name, value in named.items()}
 
 

@@ -34,6 +34,8 @@ def test_a_calibration_undoes_overconfidence_too() -> None:
     assert fit.calibration.fade == 0
     assert fit.before > 0.1
     assert fit.error < fit.floor + 0.02
+    assert fit.debiased < 0.04
+    assert fit.between[0] <= fit.debiased <= fit.between[1] < 0.06
 
 
 def test_confidence_falls_with_distance_where_that_is_so() -> None:

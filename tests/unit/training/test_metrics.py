@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from mtc_sensor.training.metrics import (
@@ -13,6 +14,7 @@ from mtc_sensor.training.metrics import (
     calibration_error,
     calibration_floor,
     confusion,
+    debiased_calibration_error,
     macro_f1,
     mean_f1,
     per_class,
@@ -92,7 +94,8 @@ def test_nothing_to_measure_is_not_a_number() -> None:
     empty = confusion(np.empty(0, np.int64), np.empty(0, np.int64), 3)
     assert math.isnan(accuracy(empty))
     assert math.isnan(mean_f1(empty))
-    assert math.isnan(calibration_error(np.empty((0, 3)), np.empty(0, np.int64)))
+    for error in (calibration_error, debiased_calibration_error):
+        assert math.isnan(error(np.empty((0, 3)), np.empty(0, np.int64)))
 
 
 def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
@@ -106,6 +109,34 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy() -> N
     assert bins.confidence[13] == pytest.approx(0.9)
     assert bins.accuracy[13] == pytest.approx(0.6)
     assert bins.share[13] == 1
+
+
+def sure_by(wrong: float, count: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Confidences of 0.6 to 0.9, and labels that are right less often by `wrong`."""
+    rng = np.random.default_rng(seed)
+    sure = rng.uniform(0.6, 0.9, count)
+    labels = (rng.random(count) >= sure - wrong).astype(np.int64)
+    return np.column_stack([sure, 1 - sure]), labels
+
+
+def test_few_rows_raise_the_calibration_error_but_not_the_debiased_one() -> None:
+    found = [debiased_calibration_error(*sure_by(0, 300, seed)) ** 2 for seed in range(60)]
+    chance = [calibration_error(*sure_by(0, 300, seed)) for seed in range(60)]
+    assert np.mean(chance) > 0.03
+    assert np.median(found) < 0.03**2
+    wrong = [debiased_calibration_error(*sure_by(0.2, 300, seed)) ** 2 for seed in range(60)]
+    assert np.mean(wrong) == pytest.approx(0.2**2, rel=0.1)
+
+
+def test_rows_drawn_again_do_not_count_as_more_evidence() -> None:
+    probabilities, labels = sure_by(0.2, 600, 1)
+    rng = np.random.default_rng(2)
+    drawn = [rng.multinomial(600, np.full(600, 1 / 600)).astype(np.float64) for _ in range(60)]
+    again = [debiased_calibration_error(probabilities, labels, w) ** 2 for w in drawn]
+    once = debiased_calibration_error(probabilities, labels) ** 2
+    assert np.mean(again) == pytest.approx(once, rel=0.1)
+    doubled = debiased_calibration_error(probabilities, labels, np.full(600, 2.0)) ** 2
+    assert doubled == pytest.approx(once)
 
 
 def test_the_floor_is_what_chance_gives_to_few_rows() -> None:
