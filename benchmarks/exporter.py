@@ -35,7 +35,11 @@ _RING = 1 << 13
 _AT_ONCE = 200
 _STATUS_S = 5.0
 _PATIENCE_S = 20.0
-_VERDICT = b"MTC::verdict"
+_VERDICTS = b"MTC::verdict_batch"
+_BEFORE_MODEL = 2 * (17 + 4) + 2 * 9
+"""Bytes of both hosts and ports, time and kind."""
+_BEFORE_DETAIL = 2 * 9
+"""Bytes of score and flags."""
 
 
 @dataclass(frozen=True)
@@ -176,9 +180,9 @@ class Exporter:
                 payload = self._sub.recv_multipart(zmq.NOBLOCK)[3]
             except zmq.Again:
                 break
-            if _VERDICT in payload[:40]:
-                shard, seq = numbered(payload)
-                judged[shard].append(seq)
+            if _VERDICTS in payload[:45]:
+                shard, numbers = numbered(payload)
+                judged[shard] += numbers
             else:
                 self._take(binary_events.decode(payload))
         now = time.monotonic()
@@ -218,16 +222,32 @@ def quantiles(values: NDArray[np.float64]) -> list[float]:
     return np.quantile(values, [0.5, 0.99]).tolist() if len(values) else [-1.0, -1.0]
 
 
-def numbered(verdict: bytes) -> tuple[int, int]:
-    """Return `shard` and `seq` of an encoded verdict: after version and three short strings."""
-    at = verdict.index(_VERDICT) + len(_VERDICT)
-    at = verdict.index(b"\x02", at) + 9
-    for _ in range(3):
-        at += 2 + verdict[at + 1]
-    return (
-        int.from_bytes(verdict[at + 1 : at + 9], "big"),
-        int.from_bytes(verdict[at + 10 : at + 18], "big"),
-    )
+def numbered(verdicts: bytes) -> tuple[int, list[int]]:
+    """Return `shard` and each `seq` of an encoded batch, without decoding the rest."""
+    at = verdicts.index(b"\x02", verdicts.index(_VERDICTS) + len(_VERDICTS)) + 9
+    for _ in range(3):  # sensor, run, node
+        at = past_string(verdicts, at)
+    shard = int.from_bytes(verdicts[at + 1 : at + 9], "big")
+    _, at = length(verdicts, at + 10)
+    numbers = []
+    while at < len(verdicts):
+        numbers.append(int.from_bytes(verdicts[at + 3 : at + 11], "big"))
+        at = past_string(verdicts, at + 11) + _BEFORE_MODEL
+        at = past_string(verdicts, past_string(verdicts, at)) + _BEFORE_DETAIL
+        at = past_string(verdicts, at)
+    return shard, numbers
+
+
+def past_string(data: bytes, at: int) -> int:
+    """Return where the string at `at` ends."""
+    size, begin = length(data, at + 1)
+    return begin + size
+
+
+def length(data: bytes, at: int) -> tuple[int, int]:
+    """Return a length of one or two bytes and where it ends."""
+    size = data[at]
+    return (size, at + 1) if size < 0x80 else (size & 0x7F | data[at + 1] << 7, at + 2)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from mtc_sensor.batching import Batcher
 from mtc_sensor.measures import Measures
+from mtc_sensor.outputs.zeek_event import verdict_events
 from mtc_sensor.streams import Streams, Totals
 from mtc_sensor.transports.base import (
     Connected,
@@ -32,7 +33,7 @@ from mtc_sensor.wire import topics
 from mtc_sensor.wire.events import ExporterDrained, ExporterStatus, Sample, Verdict
 
 Judge: TypeAlias = Callable[[Sequence[Sample], float], Sequence[Sequence[Verdict]]]
-"""Gives the verdict events of each sample, in the order of the samples.
+"""Gives the verdicts on each sample, in the order of the samples.
 
 The number is how hard pressed the sensor is, see `Batcher.strain`.
 """
@@ -186,15 +187,10 @@ class Sensor:
         batch, waited = self._batcher.take(begin)
         said = self._judge(batch, strain)
         judged = self._clock()
-        verdicts = [
-            (topics.verdicts_for(sample.node), verdict)
-            for sample, its in zip(batch, said, strict=True)
-            for verdict in its
-        ]
-        sent, at = self._transport.publish(verdicts, self._generation), 0
-        for sample, its in zip(batch, said, strict=True):
-            self._streams.judged(sample, all(sent[at : at + len(its)]))
-            at += len(its)
+        messages, places = verdict_events(said)
+        sent = self._transport.publish(messages, self._generation)
+        for sample, its in zip(batch, places, strict=True):
+            self._streams.judged(sample, all(sent[place] for place in its))
         end = self._clock()
         self._measures.stage("publish", end - judged)
         self._measures.judged(waited, np.full(len(batch), end - begin))

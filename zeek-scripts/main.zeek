@@ -123,13 +123,29 @@ export {
 	global sample_batch: event(version: count, run: string, node: string, shard: count, seq: count,
 	    link: count, records: vector of Sample);
 
-	## What a model says of a record; from a sensor to the exporter that made it.
-	##
-	## flags: 1 malicious, 2 unknown.
-	global verdict: event(version: count, sensor: string, run: string, node: string, shard: count,
-	    seq: count, uid: string, orig_h: addr, orig_p: port, resp_h: addr, resp_p: port,
-	    start_us: count, kind: count, model: string, label: string, score: double, flags: count,
-	    detail: string);
+	## What a model says of a record, as it crosses the bus. What the sensor leaves out has a value
+	## for which the opinion is passed over.
+	type Opinion: record {
+		## The record's number in the stream.
+		seq: count &default=0;
+		uid: string &default="";
+		orig_h: addr;
+		orig_p: port;
+		resp_h: addr;
+		resp_p: port;
+		start_us: count;
+		kind: count &default=0;
+		model: string &default="";
+		label: string &default="";
+		score: double &default=-1.0;
+		## 1 malicious, 2 unknown.
+		flags: count &default=0;
+		detail: string &default="";
+	};
+
+	## Opinions on the records of a stream; from a sensor to the exporter that made them.
+	global verdict_batch: event(version: count, sensor: string, run: string, node: string,
+	    shard: count, verdicts: vector of Opinion);
 
 	## A sensor has come (back); from it to exporters.
 	global sensor_hello: event(version: count, sensor: string, shards: vector of count);

@@ -79,16 +79,16 @@ function span_of(samples: vector of count): interval
 	return |samples| > 0 ? ( samples[|samples| - 1] >> 33 ) * 1usec : 0sec;
 	}
 
-function new_verdict(p: Pending, sensor: string, model: string, label: string, score: double,
-    flags: count, detail: string): Verdict
+function new_verdict(p: Pending, sensor: string, o: Opinion): Verdict
 	{
 	local r = p$r;
 	local id = conn_id($orig_h=r$orig_h, $orig_p=r$orig_p, $resp_h=r$resp_h, $resp_p=r$resp_p);
 	return Verdict($ts=network_time(), $uid=r$uid, $id=id,
-	    $proto=get_port_transport_proto(r$orig_p), $model=model, $label=label, $score=score,
-	    $malicious=flags & malicious_flag != 0, $unknown=flags & unknown_flag != 0,
-	    $kind=kinds[r$kind], $packets=|r$samples|, $latency=current_time() - p$made,
-	    $detail=detail, $sensor=sensor, $c=p$c, $start=r$start, $span=span_of(r$samples));
+	    $proto=get_port_transport_proto(r$orig_p), $model=o$model, $label=o$label,
+	    $score=o$score, $malicious=o$flags & malicious_flag != 0,
+	    $unknown=o$flags & unknown_flag != 0, $kind=kinds[r$kind], $packets=|r$samples|,
+	    $latency=current_time() - p$made, $detail=o$detail, $sensor=sensor, $c=p$c,
+	    $start=r$start, $span=span_of(r$samples));
 	}
 
 function new_notice(v: Verdict, note: Notice::Type, msg: string): Notice::Info
@@ -118,48 +118,52 @@ function raise_notices(v: Verdict)
 		    who, v$model, v$score)));
 	}
 
-# Whether a verdict is on a record that this node has given out, and the first from its model.
-function is_expected(st: Stream, seq: count, uid: string, kind: count, model: string): bool
+# Whether an opinion is on a record that this node has given out, and the first from its model.
+function is_expected(st: Stream, o: Opinion): bool
 	{
-	if ( seq !in st$pending || seq > st$highest )
+	if ( o$seq !in st$pending || o$seq > st$highest )
 		return F;
 
-	local p = st$pending[seq];
+	local p = st$pending[o$seq];
 
-	if ( p$r$uid != uid || int_to_count(enum_to_int(p$r$kind)) != kind || model in p$models )
+	if ( p$r$uid != o$uid || int_to_count(enum_to_int(p$r$kind)) != o$kind || o$model in p$models )
 		return F;
 
-	add p$models[model];
+	add p$models[o$model];
 	return T;
 	}
 
-event MTC::verdict(their_version: count, sensor: string, their_run: string, their_node: string,
-    shard: count, seq: count, uid: string, orig_h: addr, orig_p: port, resp_h: addr, resp_p: port,
-    start_us: count, kind: count, model: string, label: string, score: double, flags: count,
-    detail: string)
+function take_opinion(st: Stream, sensor: string, o: Opinion)
 	{
-	if ( ! is_ours(their_version, their_run, their_node, shard) )
-		return;
-
-	if ( ! ( score >= 0.0 && score <= 1.0 ) || model == "" || label == "" )
+	if ( ! ( o$score >= 0.0 && o$score <= 1.0 ) || o$model == "" || o$label == "" )
 		{
 		++refused;
 		return;
 		}
 
-	if ( ! is_expected(streams[shard], seq, uid, kind, model) )
+	if ( ! is_expected(st, o) )
 		{
 		++stale_verdicts;
 		return;
 		}
 
-	local v = new_verdict(streams[shard]$pending[seq], sensor, model, label, score, flags, detail);
+	local v = new_verdict(st$pending[o$seq], sensor, o);
 
 	if ( ! hook policy(v) )
 		return;
 
 	Log::write(LOG, v);
 	raise_notices(v);
+	}
+
+event MTC::verdict_batch(their_version: count, sensor: string, their_run: string,
+    their_node: string, shard: count, verdicts: vector of Opinion)
+	{
+	if ( ! is_ours(their_version, their_run, their_node, shard) )
+		return;
+
+	for ( _, o in verdicts )
+		take_opinion(streams[shard], sensor, o);
 	}
 
 event zeek_init() &priority=5

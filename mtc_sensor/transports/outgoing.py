@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mtc_sensor.wire import binary_events
-from mtc_sensor.wire.events import MtcEvent, Verdict
+from mtc_sensor.wire.events import MtcEvent, VerdictBatch
 
 _UNHEARD_S = 5.0
-"""How long a verdict waits for somebody to subscribe to its topic; the rest is repeated."""
+"""How long verdicts wait for somebody to subscribe to their topic; the rest is repeated."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Outgoing:
 
 def outgoing(topic: str, event: MtcEvent, now: float) -> Outgoing:
     """Encode an event at the time `now`, monotonic seconds."""
-    patience = _UNHEARD_S if isinstance(event, Verdict) else 0.0
+    patience = _UNHEARD_S if isinstance(event, VerdictBatch) else 0.0
     return Outgoing(topic.encode(), binary_events.encode(event), now + patience)
 
 

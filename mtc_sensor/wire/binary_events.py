@@ -1,8 +1,8 @@
 """MTC events from and to Broker's binary format, with short cuts for the two that are many.
 
 `broker_bin` and `events` say what is valid. `SampleBatch` of the shape that Zeek sends, and every
-`Verdict`, skip the tree of values in between; what looks unusual goes the long way, and is refused
-there if it is wrong.
+`VerdictBatch`, skip the tree of values in between; what looks unusual goes the long way, and is
+refused there if it is wrong.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 from binascii import a2b_base64
 from collections.abc import Iterable
-from dataclasses import fields
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, cast, get_args
@@ -22,7 +21,7 @@ from mtc_sensor.errors import WireError
 from mtc_sensor.flow import IPV4_MAPPED_PREFIX
 from mtc_sensor.wire import broker_bin, events
 from mtc_sensor.wire.broker_bin import ADDRESS, COUNT, COUNT_DTYPE, PORT, REAL, STRING, VECTOR
-from mtc_sensor.wire.events import MtcEvent, Sample, SampleBatch, Verdict
+from mtc_sensor.wire.events import MtcEvent, Sample, SampleBatch, Verdict, VerdictBatch
 from mtc_sensor.wire.fields import (
     MAX_HEADS,
     Codec,
@@ -59,15 +58,15 @@ def decode(data: bytes) -> MtcEvent:
 
 def encode(event: MtcEvent) -> bytes:
     """Write an event. Raises WireError."""
-    if isinstance(event, Verdict):
+    if isinstance(event, VerdictBatch):
         try:
-            return _write_verdict(event)
+            return _write_verdicts(event.verdicts)
         except _WAY_OUT:
             pass
     return broker_bin.encode_event(events.encode(event))
 
 
-def _beginning(event: type[SampleBatch | Verdict], arguments: int) -> bytes:
+def _beginning(event: type[SampleBatch | VerdictBatch], arguments: int) -> bytes:
     """Return the bytes of an event's message up to the end of its version, the first argument."""
     envelope = bytes([VECTOR, 3]) + struct.pack(">BQBQ", COUNT, 1, COUNT, 1)
     name = bytes([VECTOR, 2, STRING, len(event.event)]) + event.event.encode()
@@ -75,8 +74,8 @@ def _beginning(event: type[SampleBatch | Verdict], arguments: int) -> bytes:
     return envelope + name + version
 
 
-_SAMPLES, _VERDICT = _beginning(SampleBatch, 7), _beginning(Verdict, len(fields(Verdict)) + 1)
-_RECORD = bytes([VECTOR, 10])
+_SAMPLES, _VERDICTS = _beginning(SampleBatch, 7), _beginning(VerdictBatch, 6)
+_RECORD, _VERDICT = bytes([VECTOR, 10]), bytes([VECTOR, 13])
 _NUMBER = struct.Struct(">BQ")
 _END = struct.Struct(">B16sBHB")
 """A host and its port."""
@@ -187,35 +186,48 @@ def _read_heads(data: bytes, at: int) -> tuple[tuple[bytes, ...], int]:
     return tuple(heads), at
 
 
-def _write_verdict(verdict: Verdict) -> bytes:
-    return b"".join(
-        (
-            _VERDICT,
-            _written_name(verdict.sensor),
-            _written_name(verdict.run),
-            _written_name(verdict.node),
-            _NUMBER.pack(COUNT, verdict.shard),
-            _NUMBER.pack(COUNT, verdict.seq),
-            _string(cast(bytes, _uid.encode(verdict.uid))),
-            _written_end(verdict.orig_h, verdict.orig_p),
-            _written_end(verdict.resp_h, verdict.resp_p),
-            _NUMBER.pack(COUNT, _time.encode(verdict.start_us)),
-            _NUMBER.pack(COUNT, _kind.encode(verdict.kind)),
-            _written_name(verdict.model),
-            _written_label(verdict.label),
-            _SCORE.pack(REAL, _real.encode(verdict.score), COUNT, verdict.flags),
-            _string(cast(bytes, _text.encode(verdict.detail))),
-        )
+def _write_verdicts(verdicts: tuple[Verdict, ...]) -> bytes:
+    parts = [_VERDICTS, b"", _with_length(VECTOR, len(verdicts))]
+    for verdict in verdicts:
+        header = _written_stream(verdict.sensor, verdict.run, verdict.node, verdict.shard)
+        if parts[1] not in (header, b""):
+            raise _UnusualError
+        parts[1] = header
+        parts += _write_verdict(verdict)
+    return b"".join(parts)
+
+
+def _write_verdict(verdict: Verdict) -> tuple[bytes, ...]:
+    return (
+        _VERDICT,
+        _NUMBER.pack(COUNT, verdict.seq),
+        _string(cast(bytes, _uid.encode(verdict.uid))),
+        _written_end(verdict.orig_h, verdict.orig_p),
+        _written_end(verdict.resp_h, verdict.resp_p),
+        _NUMBER.pack(COUNT, _time.encode(verdict.start_us)),
+        _NUMBER.pack(COUNT, _kind.encode(verdict.kind)),
+        _written_name(verdict.model),
+        _written_label(verdict.label),
+        _SCORE.pack(REAL, _real.encode(verdict.score), COUNT, verdict.flags),
+        _string(cast(bytes, _text.encode(verdict.detail))),
     )
 
 
 def _string(text: bytes) -> bytes:
-    size = len(text)
+    return _with_length(STRING, len(text)) + text
+
+
+def _with_length(tag: int, size: int) -> bytes:
     if size < 0x80:
-        return bytes((STRING, size)) + text
+        return bytes((tag, size))
     if size >= 0x4000:
         raise _UnusualError
-    return bytes((STRING, size & 0x7F | 0x80, size >> 7)) + text
+    return bytes((tag, size & 0x7F | 0x80, size >> 7))
+
+
+@lru_cache(_CACHED)
+def _written_stream(sensor: str, run: str, node: str, shard: int) -> bytes:
+    return b"".join(map(_written_name, (sensor, run, node))) + _NUMBER.pack(COUNT, shard)
 
 
 @lru_cache(_CACHED)

@@ -7,15 +7,14 @@ others are its dataclass's fields in their order. Strings are printable ASCII, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, TypeAlias, get_args, get_type_hints
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias, get_args
 
 from mtc_sensor.errors import WireError
+from mtc_sensor.wire import layout
 from mtc_sensor.wire.envelope import ZeekEvent
 from mtc_sensor.wire.fields import (
     Address,
-    Codec,
     Count,
     Counts,
     Heads,
@@ -28,7 +27,7 @@ from mtc_sensor.wire.fields import (
     Text,
     Uid,
 )
-from mtc_sensor.wire.values import MAX_COUNT, Value, vector_items
+from mtc_sensor.wire.layout import Batch, codecs_of
 
 VERSION = 1
 
@@ -88,9 +87,8 @@ class SampleBatch:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one model says of one record, sensor to exporter."""
+    """What one model says of one record; `VerdictBatch` carries it."""
 
-    event: ClassVar[str] = "MTC::verdict"
     sensor: Name
     run: Name
     node: Name
@@ -108,6 +106,21 @@ class Verdict:
     score: Real
     flags: Count
     detail: Text
+
+
+@dataclass(frozen=True)
+class VerdictBatch:
+    """Verdicts of one sensor on records of one stream, sensor to exporter.
+
+    On the wire the event's arguments are sensor and stream, then a vector with the rest of each.
+    """
+
+    event: ClassVar[str] = "MTC::verdict_batch"
+    verdicts: tuple[Verdict, ...]
+
+    def __post_init__(self) -> None:
+        if not self.verdicts:
+            raise WireError(f"{self.event}: no verdicts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,52 +183,25 @@ class ExporterDrained:
 
 
 MtcEvent: TypeAlias = (
-    SampleBatch | Verdict | SensorHello | Grant | Resend | ExporterStatus | ExporterDrained
+    SampleBatch | VerdictBatch | SensorHello | Grant | Resend | ExporterStatus | ExporterDrained
 )
 
-_Codecs: TypeAlias = tuple[tuple[str, Codec], ...]
-
-
-def _codecs(cls: type[Any]) -> _Codecs:
-    hints = get_type_hints(cls, include_extras=True)
-    return tuple((item.name, hints[item.name].__metadata__[0]) for item in fields(cls))
-
-
-_CODECS: dict[type[MtcEvent], _Codecs] = {
-    cls: _codecs(cls) for cls in get_args(MtcEvent) if cls is not SampleBatch
+_BATCHES = {
+    SampleBatch: Batch.of(Sample, "records", shared=5, numbered=3),
+    VerdictBatch: Batch.of(Verdict, "verdicts", shared=4),
 }
-_CLASSES: dict[str, type[MtcEvent]] = {cls.event: cls for cls in get_args(MtcEvent)}
-
-_SHARED, _SEQ = 5, 3
-"""Fields that the records of `SampleBatch` share, and which of these is the first's number."""
-_HEADER, _RECORD = _codecs(Sample)[:_SHARED], _codecs(Sample)[_SHARED:]
+_CLASSES: dict[str, type[Any]] = {cls.event: cls for cls in get_args(MtcEvent)}
+_CODECS = {cls: codecs_of(cls) for cls in _CLASSES.values() if cls not in _BATCHES}
 
 
 def encode(event: MtcEvent) -> ZeekEvent:
     """Convert an event to Broker values. Raises WireError for a field out of its range."""
-    if isinstance(event, SampleBatch):
-        return _encode_samples(event)
-    return ZeekEvent(event.event, (VERSION, *_encode(event.event, _CODECS[type(event)], event)))
-
-
-def _encode(where: str, codecs: _Codecs, item: object) -> list[Value]:
-    return [_convert(where, key, codec.encode, getattr(item, key)) for key, codec in codecs]
-
-
-def _encode_samples(event: SampleBatch) -> ZeekEvent:
-    header = _encode(event.event, _HEADER, event.records[0])
-    records: list[Value] = []
-    for number, sample in enumerate(event.records):
-        shared = [getattr(sample, key) for key, _ in _HEADER]
-        shared[_SEQ] -= number
-        if shared != [getattr(event.records[0], key) for key, _ in _HEADER]:
-            raise WireError(f"{event.event}: record {number} does not follow the one before")
-        records.append(tuple(_encode(_place(number), _RECORD, sample)))
-    return ZeekEvent(event.event, (VERSION, *header, tuple(records)))
-
-
-def _place(number: int) -> str:
-    return f"{SampleBatch.event}: record {number}"
+    if isinstance(event, SampleBatch | VerdictBatch):
+        batch = _BATCHES[type(event)]
+        args = batch.encode(event.event, getattr(event, batch.key))
+    else:
+        args = layout.encode(event.event, _CODECS[type(event)], event)
+    return ZeekEvent(event.event, (VERSION, *args))
 
 
 def decode(message: ZeekEvent) -> MtcEvent:
@@ -229,47 +215,9 @@ def decode(message: ZeekEvent) -> MtcEvent:
         raise WireError(f"unknown event {message.name[:64]!r}")
     if not args or type(args[0]) is not int or args[0] != VERSION:
         raise WireError(f"{message.name}: not version {VERSION}: sensor and scripts must match")
-    if cls is SampleBatch:
-        return _decode_samples(message)
-    return cls(*_decode(message.name, _CODECS[cls], args[1:], "arguments", 1))
-
-
-def _decode(
-    where: str, codecs: _Codecs, values: Sequence[Value], what: str, before: int = 0
-) -> list[Any]:
-    if len(values) != len(codecs):
-        raise WireError(f"{where}: {len(values) + before} {what}, not {len(codecs) + before}")
-    return [
-        _convert(where, key, codec.decode, value)
-        for (key, codec), value in zip(codecs, values, strict=True)
-    ]
-
-
-def _decode_samples(message: ZeekEvent) -> SampleBatch:
-    *shared, records = message.args[1:] or [()]
-    header = _decode(message.name, _HEADER, shared, "arguments", 2)
-    items = vector_items(records)
-    if items is None:
-        raise WireError(f"{message.name}: {type(records).__name__} is no vector of records")
-    return SampleBatch(tuple(_decode_record(header, *item) for item in enumerate(items)))
-
-
-def _decode_record(header: list[Any], number: int, record: Value) -> Sample:
-    where, values = _place(number), vector_items(record)
-    if values is None:
-        raise WireError(f"{where}: {type(record).__name__} is no record")
-    run, node, shard, first, link = header
-    if first + number > MAX_COUNT:
-        raise WireError(f"{where}: its number is more than {MAX_COUNT}")
-    rest = _decode(where, _RECORD, values, "fields")
-    try:
-        return Sample(run, node, shard, first + number, link, *rest)
-    except WireError as error:
-        raise WireError(f"{where}: {error}") from None
-
-
-def _convert(event: str, key: str, function: Callable[[Any], Any], value: Any) -> Any:
-    try:
-        return function(value)
-    except WireError as error:
-        raise WireError(f"{event}: {key}: {error}") from None
+    event: MtcEvent
+    if cls in _BATCHES:
+        event = cls(_BATCHES[cls].decode(message.name, args[1:]))
+    else:
+        event = cls(*layout.decode(message.name, _CODECS[cls], args[1:]))
+    return event

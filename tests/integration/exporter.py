@@ -31,6 +31,7 @@ from mtc_sensor.wire.events import (
     SampleBatch,
     SensorHello,
     Verdict,
+    VerdictBatch,
 )
 from mtc_sensor.wire.websocket_api import Ack, DataMessage
 
@@ -76,8 +77,8 @@ class Exporter:
                 return list(self._granted(event))
             if isinstance(event, Resend) and event.node == self.node:
                 return list(self._samples(event.first, event.last))
-            if isinstance(event, Verdict):
-                self.verdicts.append(event)
+            if isinstance(event, VerdictBatch):
+                self.verdicts += event.verdicts
             return []
 
     def _status(self) -> Published:

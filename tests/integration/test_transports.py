@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,14 @@ from websockets.sync.server import ServerConnection, serve
 from mtc_sensor.batching import Batcher
 from mtc_sensor.errors import TransportError
 from mtc_sensor.measures import Measures
+from mtc_sensor.outputs.zeek_event import MOST
 from mtc_sensor.sensor import Judge, Sensor
 from mtc_sensor.streams import BUDGET, Streams, Totals
 from mtc_sensor.transports.base import Inbox, Incoming, Subscribed, Transport, Unsubscribed
 from mtc_sensor.transports.websocket import APPLICATION, WebSocket, tls_context
 from mtc_sensor.transports.zeromq import FORMAT, Curve, ZeroMQ
 from mtc_sensor.wire import topics
-from mtc_sensor.wire.events import Sample, Verdict
+from mtc_sensor.wire.events import MtcEvent, Sample, Verdict, VerdictBatch
 from tests.integration.exporter import Exporter, WebSocketBus, ZeroMQBus
 from tests.unit.wire.build import sample
 
@@ -122,6 +124,33 @@ def test_every_sample_is_judged_over_websocket() -> None:
         assert bus.subscriptions == [list(TOPICS)]
 
 
+class RefusingOnce(ZeroMQ):
+    """Does not send the second message of the first two."""
+
+    refused = False
+
+    def publish(self, messages: Sequence[tuple[str, MtcEvent]], generation: int) -> list[bool]:
+        if self.refused or len(messages) != 2:
+            return super().publish(messages, generation)
+        self.refused = True
+        return [*super().publish(messages[:1], generation), False]
+
+
+def test_a_sample_is_judged_again_unless_all_its_verdicts_were_sent(tmp_path: Path) -> None:
+    models = [f"model-{number}" for number in range(MOST + 1)]
+
+    def all_judge(some: Sequence[Sample], strain: float) -> list[list[Verdict]]:
+        return [[replace(its[0], model=model) for model in models] for its in judge(some)]
+
+    exporter, inbox = Exporter(samples(1)), Inbox()
+    with ZeroMQBus([exporter], tmp_path) as bus:
+        transport = RefusingOnce(inbox, TOPICS, bus.xpub, bus.xsub)
+        with running(transport, inbox, all_judge) as sensor:
+            assert_all_judged(exporter, sensor)
+    assert transport.refused
+    assert [verdict.model for verdict in exporter.verdicts] == models[:MOST] + models
+
+
 def test_whether_the_bus_is_there(tmp_path: Path) -> None:
     inbox = Inbox()
     with ZeroMQBus([], tmp_path) as bus:
@@ -143,7 +172,7 @@ def test_whether_the_bus_is_there(tmp_path: Path) -> None:
 
 def test_a_dropped_websocket_is_connected_again_and_nothing_is_lost() -> None:
     exporter = Exporter(samples(1500))
-    with over_websocket([exporter], drop_after=500) as (sensor, bus):
+    with over_websocket([exporter], drop_after=15) as (sensor, bus):
         assert_all_judged(exporter, sensor)
         assert bus.subscriptions == [list(TOPICS)] * 2
 
@@ -170,7 +199,7 @@ def test_a_log_says_whether_the_bus_is_there(
                 wait_for(lambda: caplog.messages.count(told[0]) == number)  # noqa: B023
             wait_for(lambda: caplog.messages.count(told[1]) == number)  # noqa: B023
     exporter = Exporter(samples(20))
-    with over_websocket([exporter], drop_after=10) as (sensor, websocket):
+    with over_websocket([exporter], drop_after=3) as (sensor, websocket):
         assert_all_judged(exporter, sensor)
         begin = f"websocket {websocket.url}: "
         wait_for(lambda: sum(text.startswith(begin) for text in caplog.messages) >= 3)
@@ -203,8 +232,8 @@ def test_an_exporter_that_goes_makes_nothing_stale_for_others(tmp_path: Path) ->
         wait_for(lambda: wanted <= topics_of(Subscribed, heard, inbox))
         nodes[0].close(0)
         wait_for(lambda: bool(topics_of(Unsubscribed, heard, inbox)))
-        (verdict,) = judge(samples(1))[0]
-        both = [(topics.verdicts_for(f"worker-{n}"), verdict) for n in (0, 1)]
+        batch = VerdictBatch(tuple(judge(samples(1))[0]))
+        both = [(topics.verdicts_for(f"worker-{n}"), batch) for n in (0, 1)]
         assert transport.publish(both, 0) == [False, True]
         assert transport.counts == {"stale": 1}
         assert nodes[1].poll(10_000)

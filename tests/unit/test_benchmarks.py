@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from mtc_sensor.wire import binary_events, broker_bin, events
-from mtc_sensor.wire.events import Sample, SampleBatch, Verdict
+from mtc_sensor.wire.events import Sample, SampleBatch, Verdict, VerdictBatch
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
@@ -43,15 +44,18 @@ def test_recorded_samples_are_numbered_on_the_wire(modules: Any, samples: list[S
 
 
 @pytest.mark.parametrize("seq", [1, 255, 0x0202_0202_0202_0202])
-def test_the_number_of_an_encoded_verdict(modules: Any, samples: list[Sample], seq: int) -> None:
+def test_the_numbers_of_encoded_verdicts(modules: Any, samples: list[Sample], seq: int) -> None:
     s = samples[0]
     verdict = Verdict(
         "sensor", s.run, s.node, 3, seq, s.uid, s.orig_h, s.orig_p, s.resp_h, s.resp_p,
         s.start_us, s.kind, "byte-cnn", "benign", 0.5, 0, "",
     )  # fmt: skip
+    other = replace(verdict, seq=7, model="flowpic", label="x" * 130, detail="y" * 300)
     numbered = modules("exporter").numbered
-    assert numbered(binary_events.encode(verdict)) == (3, seq)
-    assert numbered(broker_bin.encode_event(events.encode(verdict))) == (3, seq)
+    for count in (1, 64):
+        batch = VerdictBatch((verdict, other) * count)
+        assert numbered(binary_events.encode(batch)) == (3, [seq, 7] * count)
+        assert numbered(broker_bin.encode_event(events.encode(batch))) == (3, [seq, 7] * count)
 
 
 @pytest.mark.long

@@ -32,6 +32,7 @@ from mtc_sensor.wire.events import (
     SampleBatch,
     SensorHello,
     Verdict,
+    VerdictBatch,
     decode,
     encode,
 )
@@ -150,9 +151,9 @@ class Peer:
         self.counts[("early", "block", "final")[event.kind]] += 1
         if self.options.records:
             self.records.append(describe(event))
-        for model in self.options.model:
-            self.bus.send(topics.verdicts_for(event.node), self.verdict(event, model))
-            self.counts["verdicts"] += 1
+        verdicts = tuple(self.verdict(event, model) for model in self.options.model)
+        self.bus.send(topics.verdicts_for(event.node), VerdictBatch(verdicts))
+        self.counts["verdicts"] += len(verdicts)
         if self.counts["samples"] == self.options.die_after:
             os._exit(9)
 

@@ -22,7 +22,7 @@ from mtc_sensor.transports.broker import from_broker, load_bindings, to_broker
 from mtc_sensor.transports.zeromq import FORMAT
 from mtc_sensor.wire import broker_bin, events, topics, websocket_api
 from mtc_sensor.wire.envelope import ZeekEvent
-from mtc_sensor.wire.events import Grant, MtcEvent, Resend, SensorHello, Verdict
+from mtc_sensor.wire.events import Grant, MtcEvent, Resend, SensorHello, Verdict, VerdictBatch
 from mtc_sensor.wire.values import Port, Proto
 from mtc_sensor.wire.websocket_api import Ack
 from tests.integration.exporter import ZeroMQBus
@@ -174,7 +174,7 @@ def test_over_broker() -> None:
             assert_counted(sensor, messages, read, send)
 
 
-def verdict() -> Verdict:
+def verdicts() -> VerdictBatch:
     ends = (
         IPv4Address("10.0.0.1"),
         Port(1, Proto.TCP),
@@ -182,7 +182,8 @@ def verdict() -> Verdict:
         Port(2, Proto.TCP),
     )
     place = ("peer", "run", "zeek", 0, 1, "Cuid")
-    return Verdict(*place, *ends, 0, int(Kind.EARLY), "model", "benign", 0.5, 0, "")
+    one = Verdict(*place, *ends, 0, int(Kind.EARLY), "model", "benign", 0.5, 0, "")
+    return VerdictBatch((one, one))
 
 
 COUNTS = """\
@@ -191,9 +192,8 @@ module MTC;
 global strange = 0;
 global greeted = 0;
 
-event MTC::verdict(v: count, sensor: string, their_run: string, n: string, sh: count, seq: count,
-    uid: string, oh: addr, op: port, rh: addr, rp: port, start: count, k: count, model: string,
-    label: string, score: double, flags: count, detail: string)
+event MTC::verdict_batch(v: count, sensor: string, their_run: string, n: string, sh: count,
+    verdicts: vector of Opinion)
 	{ strange += their_run == run ? 0 : 1; }
 event MTC::grant(v: count, sensor: string, their_run: string, n: string, sh: count, a: count,
     w: count)
@@ -215,7 +215,7 @@ event zeek_done()
 @pytest.mark.zeek
 def test_zeek_passes_over_what_makes_no_sense(tmp_path: Path) -> None:
     sent: list[MtcEvent] = [
-        verdict(),
+        verdicts(),
         Grant("peer", "run", "zeek", 0, 0, 10),
         Resend("peer", "run", "zeek", 0, 1, 10),
         SensorHello("peer", np.array([0], np.uint64)),

@@ -21,8 +21,9 @@ hook MTC::sampled(c: connection, r: MTC::Record) &priority=-20
 		return;
 
 	event MTC::sensor_hello(1, "second", vector(0));
-	event MTC::verdict(1, "first", MTC::run, "zeek", 0, 1, r$uid, r$orig_h, r$orig_p, r$resp_h,
-	    r$resp_p, 0, 0, "byte-cnn", "Neris", 0.875, 1, "");
+	event MTC::verdict_batch(1, "first", MTC::run, "zeek", 0, vector(MTC::Opinion($seq=1,
+	    $uid=r$uid, $orig_h=r$orig_h, $orig_p=r$orig_p, $resp_h=r$resp_h, $resp_p=r$resp_p,
+	    $start_us=0, $model="byte-cnn", $label="Neris", $score=0.875, $flags=1)));
 	}
 
 module MTC;

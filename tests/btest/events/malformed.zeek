@@ -7,8 +7,17 @@
 
 global asked = F;
 
+function opinion(seq: count, uid: string, model: string, score: double): MTC::Opinion
+	{
+	return MTC::Opinion($seq=seq, $uid=uid, $orig_h=10.0.0.1, $orig_p=1/tcp, $resp_h=10.0.0.2,
+	    $resp_p=2/tcp, $start_us=0, $model=model, $label="l", $score=score, $flags=1);
+	}
+
 hook MTC::policy(v: MTC::Verdict)
 	{
+	if ( v$model == "other" )
+		print "taken", v$kind, v$label;
+
 	if ( asked )
 		return;
 
@@ -24,14 +33,22 @@ hook MTC::policy(v: MTC::Verdict)
 	event MTC::sensor_hello(3, "s", vector(0));
 	event MTC::sensor_hello(1, "s", vector(18446744073709551615));
 	event MTC::sensor_hello(1, "s", vector());
-	event MTC::verdict(1, "s", run, "zeek", 0, 1, "Cnone", 10.0.0.1, 1/tcp, 10.0.0.2, 2/tcp, 0, 0,
-	    "m", "l", 0.5, 1, "");
-	event MTC::verdict(1, "s", run, "zeek", 0, 999999, v$uid, 10.0.0.1, 1/tcp, 10.0.0.2, 2/tcp,
-	    0, 7, "m", "l", 0.5, 1, "");
-	event MTC::verdict(1, "s", run, "zeek", 0, 1, v$uid, 10.0.0.1, 1/tcp, 10.0.0.2, 2/tcp, 0, 0,
-	    "m", "l", 1.5, 1, "");
-	event MTC::verdict(1, "s", run, "zeek", 0, 1, v$uid, 10.0.0.1, 1/tcp, 10.0.0.2, 2/tcp, 0, 0,
-	    "", "", 0.5, 1, "");
+
+	# What is wrong in a batch leaves the rest of it alone.
+	local none = MTC::Opinion($orig_h=10.0.0.1, $orig_p=1/tcp, $resp_h=10.0.0.2, $resp_p=2/tcp,
+	    $start_us=0);
+	local unknown = opinion(1, "Cnone", "m", 0.5);
+	local opinions = vector(none, unknown, opinion(999999, v$uid, "m", 0.5),
+	    opinion(1, v$uid, "m", 1.5), opinion(1, v$uid, "", 0.5), opinion(1, v$uid, "m", -0.5));
+
+	for ( seq, p in MTC::streams[0]$pending )
+		if ( p$r$uid == v$uid && p$r$kind == MTC::EARLY )
+			opinions += opinion(seq, v$uid, "other", 0.5);
+
+	event MTC::verdict_batch(1, "s", run, "zeek", 0, opinions);
+	event MTC::verdict_batch(1, "s", run, "zeek", 0, vector());
+	event MTC::verdict_batch(2, "s", run, "zeek", 0, vector(unknown));
+	event MTC::verdict_batch(1, "s", "other", "zeek", 0, vector(unknown));
 	}
 
 event zeek_done()

@@ -12,7 +12,7 @@ import pytest
 
 from mtc_sensor.errors import WireError
 from mtc_sensor.wire import binary_events, broker_bin, events
-from mtc_sensor.wire.events import MtcEvent, SampleBatch
+from mtc_sensor.wire.events import MtcEvent, SampleBatch, Verdict, VerdictBatch
 from mtc_sensor.wire.values import MAX_COUNT, MAX_INTEGER, Port, Proto
 from tests.unit.wire.build import batch, sample
 from tests.unit.wire.test_events import OTHERS, VERDICT, same
@@ -28,13 +28,18 @@ ALONE = [
     replace(sample(), seq=MAX_COUNT, shard=MAX_COUNT, start_us=MAX_INTEGER, link=0xFFFF),
 ]
 SAMPLES = [*(SampleBatch((record,)) for record in ALONE), batch(3), batch(200, packets=1, heads=1)]
-VERDICTS = [
+OPINIONS = [
     VERDICT,
     replace(VERDICT, detail="x" * 127),
     replace(VERDICT, detail="x" * 128),
-    replace(VERDICT, detail="x" * 65_535),
     replace(VERDICT, label="", score=0.0, flags=MAX_COUNT, seq=MAX_COUNT),
     replace(VERDICT, orig_h=IPv4Address("10.0.0.1"), resp_h=IPv4Address("10.0.0.2")),
+]
+LONG = replace(VERDICT, detail="x" * 65_535)
+VERDICTS = [
+    *(VerdictBatch((verdict,)) for verdict in (*OPINIONS, LONG)),
+    VerdictBatch(tuple(OPINIONS)),
+    VerdictBatch((VERDICT,) * 128),
 ]
 
 
@@ -50,6 +55,13 @@ def test_both_ways_write_and_read_the_same(event: MtcEvent) -> None:
     assert same(binary_events.decode(data), event)
 
 
+def test_verdicts_take_the_short_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(broker_bin, "encode_event")
+    for event in VERDICTS:
+        if LONG not in event.verdicts:
+            binary_events.encode(event)
+
+
 def test_what_zeek_sends_takes_the_short_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     data = [long_way(event) for event in SAMPLES if len(event.records[0].head) != 2]
     monkeypatch.delattr(broker_bin, "decode_event")
@@ -58,7 +70,7 @@ def test_what_zeek_sends_takes_the_short_cut(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    "event",
+    "verdict",
     [
         replace(VERDICT, detail="two\nlines"),
         replace(VERDICT, detail="x" * 65_536),
@@ -72,14 +84,14 @@ def test_what_zeek_sends_takes_the_short_cut(monkeypatch: pytest.MonkeyPatch) ->
         replace(VERDICT, orig_p=Port(1, Proto.UNKNOWN)),
     ],
 )
-def test_what_has_no_place_in_a_verdict_is_refused(event: MtcEvent) -> None:
+def test_what_has_no_place_in_a_verdict_is_refused(verdict: Verdict) -> None:
     with pytest.raises(WireError):
-        binary_events.encode(event)
+        binary_events.encode(VerdictBatch((VERDICT, verdict)))
 
 
 def test_mutated_messages_are_read_as_on_the_long_way() -> None:
     rng = random.Random(5)
-    some: list[MtcEvent] = [*SAMPLES[:4], batch(3), VERDICT]
+    some: list[MtcEvent] = [*SAMPLES[:4], batch(3), VERDICTS[-2]]
     originals = [long_way(event) for event in some]
     taken = 0
     for number in range(5000):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mtc_sensor.errors import WireError
-from mtc_sensor.wire import broker_bin, broker_json, events, topics
+from mtc_sensor.wire import binary_events, broker_bin, broker_json, events, topics
 from mtc_sensor.wire.envelope import ZeekEvent
 from mtc_sensor.wire.events import (
     ExporterDrained,
@@ -22,6 +22,7 @@ from mtc_sensor.wire.events import (
     SampleBatch,
     SensorHello,
     Verdict,
+    VerdictBatch,
 )
 from mtc_sensor.wire.values import Port, Proto, Value
 from tests.unit.wire.build import batch, sample
@@ -34,8 +35,9 @@ VERDICT = Verdict(
     orig_p=Port(128, Proto.ICMP), resp_h=V6, resp_p=Port(129, Proto.ICMP), start_us=1, kind=2,
     model="byte-cnn", label="Zeus", score=0.5, flags=1, detail="",
 )  # fmt: skip
+VERDICTS = VerdictBatch((VERDICT, replace(VERDICT, seq=6, model="flowpic", detail="x=1")))
 OTHERS: list[MtcEvent] = [
-    VERDICT,
+    VERDICTS,
     SensorHello("s1", np.array([0, 1], np.uint64)),
     SensorHello("s1", np.empty(0, np.uint64)),
     Grant("s1", "6f1c", "zeek", 0, 41, 200),
@@ -77,6 +79,18 @@ def test_every_event_is_tried() -> None:
     assert {type(event) for event in [SAMPLES, *OTHERS]} == set(get_args(MtcEvent))
 
 
+def test_verdicts_on_the_wire() -> None:
+    message = events.encode(VERDICTS)
+    assert message.name == "MTC::verdict_batch"
+    *shared, verdicts = message.args
+    assert shared == [1, b"s1", b"6f1c", b"worker-1", 0]
+    ends = (V6, Port(128, Proto.ICMP), V6, Port(129, Proto.ICMP), 1, 2)
+    assert verdicts == (
+        (7, b"C1", *ends, b"byte-cnn", b"Zeus", 0.5, 1, b""),
+        (6, b"C1", *ends, b"flowpic", b"Zeus", 0.5, 1, b"x=1"),
+    )
+
+
 def test_a_grant_on_the_wire() -> None:
     message = ZeekEvent("MTC::grant", (1, b"s1", b"6f1c", b"zeek", 0, 41, 200))
     assert events.encode(Grant("s1", "6f1c", "zeek", 0, 41, 200)) == message
@@ -101,22 +115,22 @@ def test_samples_on_the_wire() -> None:
     assert other[:2] == (0, b"C2")
 
 
-SHARED = ("version", "run", "node", "shard", "seq", "link", "records")
+SHARED = {
+    SampleBatch: (Sample, ("version", "run", "node", "shard", "seq", "link", "records")),
+    VerdictBatch: (Verdict, ("version", "sensor", "run", "node", "shard", "verdicts")),
+}
 
 
-def wrong(event: MtcEvent, **changed: Value) -> ZeekEvent:
-    """Return the event with one argument of any type put in its place; of samples in the last."""
+def wrong(event: SampleBatch | VerdictBatch, **changed: Value) -> ZeekEvent:
+    """Return the event with one argument of any type put in its place, or a field of the last."""
     args = list(events.encode(event).args)
-    names = (
-        SHARED
-        if isinstance(event, SampleBatch)
-        else ("version", *(item.name for item in fields(event)))
-    )
+    element, names = SHARED[type(event)]
+    rest = [item.name for item in fields(element) if item.name not in names]
     for key, value in changed.items():
         if key in names:
             args[names.index(key)] = value
         else:
-            args[-1] = _with(args[-1], [item.name for item in fields(Sample)][5:].index(key), value)
+            args[-1] = _with(args[-1], rest.index(key), value)
     return ZeekEvent(event.event, tuple(args))
 
 
@@ -165,12 +179,16 @@ def _with(records: Value, place: int, value: Value) -> Value:
         (SAMPLES, {"records": b"x"}, "MTC::sample_batch: bytes is no vector of records"),
         (SAMPLES, {"records": (b"x",)}, "record 0: bytes is no record"),
         (SAMPLES, {"records": ((0, b"C1"),)}, "record 0: 2 fields, not 10"),
-        (VERDICT, {"score": 1}, "score: int 1 is no finite real"),
-        (VERDICT, {"score": float("nan")}, "score: float nan is no finite real"),
+        (VERDICTS, {"sensor": b""}, "MTC::verdict_batch: sensor: bytes b'' is no name"),
+        (VERDICTS, {"score": 1}, "MTC::verdict_batch: verdict 1: score: int 1 is no finite real"),
+        (VERDICTS, {"score": float("nan")}, "score: float nan is no finite real"),
+        (VERDICTS, {"verdicts": ()}, "MTC::verdict_batch: no verdicts"),
+        (VERDICTS, {"verdicts": 3}, "MTC::verdict_batch: int is no vector of verdicts"),
+        (VERDICTS, {"verdicts": ((1, b"C1"),)}, "verdict 0: 2 fields, not 13"),
     ],
 )
 def test_a_wrong_argument_is_refused(
-    event: MtcEvent, changed: dict[str, Value], message: str
+    event: SampleBatch | VerdictBatch, changed: dict[str, Value], message: str
 ) -> None:
     with pytest.raises(WireError, match=re.escape(message)):
         events.decode(wrong(event, **changed))
@@ -197,15 +215,27 @@ def test_a_wrong_message_is_refused(message: ZeekEvent, complaint: str) -> None:
     [{"label": "Zeüs"}, {"label": "\ud800"}, {"node": "a/"}, {"score": np.inf}, {"seq": -1}],
 )
 def test_what_must_not_be_sent_is_refused(changed: dict[str, Any]) -> None:
-    with pytest.raises(WireError, match=f"MTC::verdict: {next(iter(changed))}"):
-        events.encode(replace(VERDICT, **changed))
+    place = "" if "node" in changed else "verdict 0: "
+    with pytest.raises(WireError, match=f"MTC::verdict_batch: {place}{next(iter(changed))}"):
+        events.encode(VerdictBatch((replace(VERDICT, **changed),)))
 
 
 @pytest.mark.parametrize("changed", [{"seq": 3}, {"node": "worker-2"}, {"link": 0}, {"shard": 1}])
 def test_records_that_do_not_belong_together_are_refused(changed: dict[str, Any]) -> None:
     first, second = batch(2).records
-    with pytest.raises(WireError, match="record 1 does not follow"):
+    with pytest.raises(WireError, match="record 1 does not go with the first"):
         events.encode(SampleBatch((first, replace(second, **changed))))
+
+
+@pytest.mark.parametrize(
+    "changed", [{"sensor": "s2"}, {"run": "r2"}, {"node": "worker-2"}, {"shard": 1}]
+)
+@pytest.mark.parametrize("write", [events.encode, binary_events.encode])
+def test_verdicts_that_do_not_belong_together_are_refused(
+    changed: dict[str, Any], write: Callable[[MtcEvent], object]
+) -> None:
+    with pytest.raises(WireError, match="verdict 1 does not go with the first"):
+        write(VerdictBatch((VERDICT, replace(VERDICT, **changed))))
 
 
 def test_topics_end_where_they_should() -> None:

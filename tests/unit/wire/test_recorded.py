@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mtc_sensor.wire import broker_bin, events, websocket_api
+from mtc_sensor.wire import binary_events, broker_bin, events, websocket_api
 from mtc_sensor.wire.envelope import ZeekEvent
-from mtc_sensor.wire.events import ExporterDrained, ExporterStatus, SampleBatch
+from mtc_sensor.wire.events import ExporterDrained, ExporterStatus, SampleBatch, VerdictBatch
 from mtc_sensor.wire.values import (
     EnumValue,
     Integer,
@@ -85,6 +87,31 @@ def test_zeeks_samples(suffix: str) -> None:
     assert drained == ExporterDrained("6f1c", "worker-1", 0, 41)
 
 
+@pytest.mark.parametrize("suffix", [".bin", ".json"])
+def test_zeeks_verdicts(suffix: str) -> None:
+    event = events.decode(read(RECORDED / f"MTC-verdict_batch{suffix}"))
+    assert isinstance(event, VerdictBatch)
+    first, second = event.verdicts
+    assert (first.sensor, first.run, first.node, first.shard) == ("s1", "6f1c", "worker-1", 0)
+    assert (first.seq, first.uid, first.label, first.score) == (
+        1,
+        "CHhAvVGS1DHFjwGM9",
+        "Neris",
+        0.875,
+    )
+    assert (first.start_us, first.detail) == (1_700_000_000_123_456, "a=0.5")
+    assert (second.seq, second.kind, second.model, second.flags) == (2, 2, "flowpic", 2)
+    assert str(second.resp_h) == "2001:db8::2"
+
+
+def test_we_write_verdicts_as_zeek_does() -> None:
+    raw = (RECORDED / "MTC-verdict_batch.bin").read_bytes()
+    event = binary_events.decode(raw)
+    # But for the time that Zeek sends along.
+    envelope = replace(read(RECORDED / "MTC-verdict_batch.bin"), network_time=None)
+    assert binary_events.encode(event) == broker_bin.encode_event(envelope)
+
+
 @pytest.mark.parametrize("path", BINARY, ids=lambda path: path.stem)
 def test_our_bytes_are_zeeks(path: Path) -> None:
     assert broker_bin.encode_event(read(path)) == path.read_bytes()
@@ -93,10 +120,11 @@ def test_our_bytes_are_zeeks(path: Path) -> None:
 @pytest.mark.parametrize("path", JSON, ids=lambda path: path.stem)
 def test_our_text_is_zeeks(path: Path) -> None:
     # But for reals, written with %f there, and control characters, which JSON wants escaped.
-    theirs = path.read_bytes().decode().replace("-0.330000", "-0.33").replace("\\v", "\\u000b")
+    theirs = re.sub(r"\b(0\.\d+?)0+\b", r"\1", path.read_bytes().decode())
+    theirs = theirs.replace("\\v", "\\u000b")
     theirs = "".join(c if c >= " " else f"\\u{ord(c):04x}" for c in theirs)
     assert websocket_api.encode(DataMessage("/wire/out/", read(path).to_value())) == theirs
 
 
 def test_something_was_recorded() -> None:
-    assert (len(BINARY), len(JSON)) == (6, 5)
+    assert (len(BINARY), len(JSON)) == (7, 6)

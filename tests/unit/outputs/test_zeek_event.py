@@ -1,0 +1,61 @@
+"""Verdicts in as few events as may be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from mtc_sensor.outputs.zeek_event import MOST, verdict_events
+from mtc_sensor.transports.base import MAX_MESSAGE
+from mtc_sensor.wire import events, websocket_api
+from mtc_sensor.wire.events import Verdict
+from mtc_sensor.wire.fields import MAX_NAME, MAX_TEXT
+from mtc_sensor.wire.values import MAX_COUNT, MAX_INTEGER
+from mtc_sensor.wire.websocket_api import DataMessage
+from tests.unit.wire.test_events import VERDICT
+
+
+def test_streams_are_kept_apart_and_verdicts_in_order() -> None:
+    streams: list[dict[str, Any]] = [{}, {"node": "worker-2"}, {"shard": 1}, {"run": "later"}]
+    said = [
+        [replace(VERDICT, seq=seq, model=model, **streams[seq % 4]) for model in ("a", "b")]
+        for seq in range(40)
+    ]
+    messages, places = verdict_events(said)
+    assert [topic for topic, _ in messages] == [
+        f"/zeek/mtc/verdict/{node}/" for node in ("worker-1", "worker-2", "worker-1", "worker-1")
+    ]
+    for number, (_, batch) in enumerate(messages):
+        assert list(batch.verdicts) == [verdict for its in said[number::4] for verdict in its]
+        events.encode(batch)
+    assert places == [{seq % 4} for seq in range(40)]
+
+
+def test_a_sample_may_be_in_two_events_or_none() -> None:
+    said = [[VERDICT] * (MOST - 1), [VERDICT] * 2, [], [VERDICT] * MOST]
+    messages, places = verdict_events(said)
+    assert [len(batch.verdicts) for _, batch in messages] == [MOST, MOST, 1]
+    assert places == [{0}, {0, 1}, set(), {1, 2}]
+
+
+def test_nothing_said_is_no_event() -> None:
+    assert verdict_events([[], []]) == ([], [set(), set()])
+
+
+def test_what_models_say_at_most_is_taken_by_the_transports() -> None:
+    # In JSON a quotation mark is two characters.
+    longest = replace(
+        VERDICT, seq=MAX_COUNT, shard=MAX_COUNT, start_us=MAX_INTEGER, uid="C" * 24,
+        model='"' * MAX_NAME,
+        label='"' * MAX_TEXT, detail='"' * MAX_TEXT, flags=MAX_COUNT, score=1 / 3,
+    )  # fmt: skip
+    short = replace(longest, label="benign", detail='"' * 300)
+    for verdict in (longest, short):
+        messages, _ = verdict_events([[verdict]] * 200)
+        assert sum(len(batch.verdicts) for _, batch in messages) == 200
+        assert max(size_in_json(batch.verdicts) for _, batch in messages) < MAX_MESSAGE
+
+
+def size_in_json(verdicts: tuple[Verdict, ...]) -> int:
+    value = events.encode(events.VerdictBatch(verdicts)).to_value()
+    return len(websocket_api.encode(DataMessage("/zeek/mtc/verdict/worker-1/", value)))
