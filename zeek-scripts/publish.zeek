@@ -365,8 +365,18 @@ event zeek_init()
 	{
 	local is_exporter = ! Cluster::is_enabled() || Cluster::local_node_type() == Cluster::WORKER;
 
-	if ( ! is_exporter || Cluster::backend == Cluster::CLUSTER_BACKEND_NONE )
+	if ( ! is_exporter )
 		return;
+
+	if ( Cluster::backend == Cluster::CLUSTER_BACKEND_NONE )
+		{
+		if ( reading_live_traffic() )
+			Reporter::warning("mtc-sensor: there is no cluster backend, so nothing is published "
+			    + "and no sensor can be heard: @load mtc-sensor/standalone, or a backend such as "
+			    + "frameworks/cluster/backend/zeromq");
+
+		return;
+		}
 
 	while ( |streams| < shards )
 		streams += Stream($shard=|streams|, $pending=table(), $heard=current_time());
