@@ -1,4 +1,5 @@
 # @TEST-DOC: Events that make no sense are counted; nothing else happens.
+# @TEST-REQUIRES: peer-python
 # @TEST-EXEC: with-peer -- -r $TRACES/flows.pcap %INPUT > output
 # @TEST-EXEC: cat peer.out >> output
 # @TEST-EXEC: btest-diff output

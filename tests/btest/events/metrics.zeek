@@ -1,4 +1,5 @@
 # @TEST-DOC: Counters in Zeek's telemetry, under the names that they are scraped by.
+# @TEST-REQUIRES: peer-python
 # @TEST-EXEC: with-peer -- -r $TRACES/flows.pcap MTC::max_connections=3 %INPUT > output
 # @TEST-EXEC: btest-diff output
 

@@ -1,4 +1,5 @@
 # @TEST-DOC: In a replay the queue is bounded by waiting, with nothing shed; the sensor's window is small.
+# @TEST-REQUIRES: peer-python
 # @TEST-EXEC: with-peer --window 3 -- -r $REPOSITORY/samples/demo.pcap MTC::max_queue=5 %INPUT > output
 # @TEST-EXEC: cat peer.out >> output
 # @TEST-EXEC: btest-diff output

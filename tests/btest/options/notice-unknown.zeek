@@ -1,4 +1,5 @@
 # @TEST-DOC: Unknown traffic is logged, and a notice only if asked for.
+# @TEST-REQUIRES: peer-python
 # @TEST-EXEC: with-peer --label unknown --flags 2 --score 0.25 -- -r $TRACES/flows.pcap
 # @TEST-EXEC: test ! -e notice.log
 # @TEST-EXEC: zeek-cut -m uid id.orig_h label score malicious unknown kind packets detail < mtc.log | sort > mtc
