@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ from mtc_sensor.features.spec import FusionSpec
 from mtc_sensor.flow import FlowBatch, Kind
 from mtc_sensor.fusion import Members
 from mtc_sensor.models.bundle import Bundle, bundle_path, check_reference, load_bundle
-from mtc_sensor.models.inputs import inputs_of
+from mtc_sensor.models.inputs import chunks, inputs_of
 from mtc_sensor.models.novelty import calibrated
 from mtc_sensor.models.serving import prepared
 from mtc_sensor.verdict import Verdicts, judge
@@ -140,20 +139,25 @@ class Model:
         built = inputs_of(batch, spec)
         parts = (
             built.take(np.arange(part.start, part.stop), self.device)
-            for part in self._chunks(len(built.rows), spec.shape)
+            for part in self._chunks(len(built.rows))
         )
         return parts, None if built.one_each else built.rows
 
-    def _sliced(self, evidence: NDArray[np.float32]) -> Iterator[Tensor]:
-        for part in self._chunks(len(evidence), evidence.shape[1:]):
-            yield torch.from_numpy(evidence[part]).to(self.device)
+    def ask(self, parts: Iterable[Tensor]) -> NDArray[np.float64]:
+        """Return (B, labels) probabilities of inputs in batches on the device; not calibrated."""
+        found = [np.empty((0, len(self.policy.labels)))]
+        with torch.inference_mode():
+            for inputs in parts:
+                probabilities = self.bundle.probabilities(_padded(inputs))[: len(inputs)]
+                found.append(probabilities.double().cpu().numpy())
+        return np.concatenate(found)
 
-    def _chunks(self, count: int, shape: tuple[int, ...]) -> Iterator[slice]:
-        """Cut `count` inputs into slices of a power of two, of at most `BATCH_VALUES` values."""
-        values = BATCH_VALUES[self.device.type]
-        size = 1 << max(0, (values // math.prod(shape)).bit_length() - 1)
-        for start in range(0, count, size):
-            yield slice(start, min(start + size, count))
+    def _chunks(self, count: int) -> Iterator[slice]:
+        return chunks(count, self.bundle.spec.shape, BATCH_VALUES[self.device.type])
+
+    def _sliced(self, evidence: NDArray[np.float32]) -> Iterator[Tensor]:
+        for part in self._chunks(len(evidence)):
+            yield torch.from_numpy(evidence[part]).to(self.device)
 
     def _calibrated(
         self, probabilities: NDArray[np.float32], novelty: NDArray[np.float32]

@@ -9,6 +9,8 @@ from mtc_sensor.capture.decode import Decoder
 from mtc_sensor.capture.flows import FlowSettings, FlowTable
 from mtc_sensor.capture.packets import PacketBatch
 from mtc_sensor.capture.records import CaptureCounts
+from mtc_sensor.evidence import MOST_LIVE
+from mtc_sensor.flow import FlowBatch
 from mtc_sensor.inference import Model, judge_records, settings_for
 from mtc_sensor.verdict import Verdicts
 
@@ -33,14 +35,18 @@ def watch(
     that their times come from. `counts` is kept up to date.
     """
     settings = settings_for(models, FlowSettings(early_idle_s=IDLE_S))
+
+    def judged(records: FlowBatch) -> Verdicts:
+        return judge_records(models, records, clock_us(), MOST_LIVE)
+
     decoder, table = Decoder(), FlowTable(settings)
     for batch in packets:
         if len(batch):
             counts.add(batch)
-            yield judge_records(models, table.add(batch, decoder.decode(batch)), clock_us())
-        yield judge_records(models, table.advance(clock_us()), clock_us())
+            yield judged(table.add(batch, decoder.decode(batch)))
+        yield judged(table.advance(clock_us()))
         counts.update(decoder.counts, table.counts)
         if stop():
             break
-    yield judge_records(models, table.finish(), clock_us())
+    yield judged(table.finish())
     counts.update(decoder.counts, table.counts)

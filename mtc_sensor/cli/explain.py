@@ -26,10 +26,8 @@ def explain(bundle: str, capture: Path, uid: str, out: Path | None, as_json: boo
 
     found = explain_flow(load_models([bundle])[0], capture, uid)
     for one in found:
-        parts = sorted(
-            zip(one.evidence.effect.tolist(), one.evidence.parts, strict=True),
-            key=lambda pair: -pair[0],
-        )
+        name, effect = one.evidence.parts.name, one.evidence.effect
+        parts = [(effect[at], name(at)) for at in (-effect).argsort(kind="stable").tolist()]
         if as_json:
             told = {
                 "model": one.model,
@@ -37,14 +35,14 @@ def explain(bundle: str, capture: Path, uid: str, out: Path | None, as_json: boo
                 "label": str(one.verdict.label[0]),
                 "score": round(float(one.verdict.score[0]), 6),
                 "for": one.label,
-                "parts": [{"part": part.name, "log_odds": round(v, 4)} for v, part in parts],
+                "parts": [{"part": part, "log_odds": round(float(v), 4)} for v, part in parts],
             }
             click.echo(json.dumps(told))
             continue
         click.echo(one.title)
         click.echo(f"  {one.line or 'nothing decided it by itself'}")
         for value, part in parts[:10]:
-            click.echo(f"  {value:+7.2f}  {part.name}")
+            click.echo(f"  {value:+7.2f}  {part}")
     if out is not None:
         draw_evidence(next((one for one in found if one.verdict.malicious[0]), found[0]), out)
         click.echo(f"picture: {out}", err=True)

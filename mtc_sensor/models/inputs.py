@@ -6,7 +6,7 @@ A record gives one input, or several (a picture of each window, each packet's by
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -60,6 +60,13 @@ def inputs_of(batch: FlowBatch, spec: InputSpec) -> Inputs:
     if isinstance(spec, SizesSpec):
         return _Records(batch, lambda part: sizes(part, spec))
     return _Records(batch, lambda part: tokens(part, spec))
+
+
+def chunks(count: int, shape: tuple[int, ...], values: int) -> Iterator[slice]:
+    """Cut `count` inputs into slices of a power of two, of at most `values` values (or one)."""
+    size = 1 << max(0, (values // math.prod(shape)).bit_length() - 1)
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
 
 
 class _Records:

@@ -42,8 +42,8 @@ def evidence_figure(
 def _effects(evidence: Evidence) -> NDArray[np.float64]:
     """Spread each part's effect over its values; NaN where nothing is."""
     spread = np.full(evidence.inputs.shape, np.nan)
-    for part, effect in zip(evidence.parts, evidence.effect.tolist(), strict=True):
-        spread[(part.input, *part.where)] = effect
+    for part, effect in enumerate(evidence.effect.tolist()):
+        spread[evidence.parts.where(part)] = effect
     return spread
 
 
@@ -87,8 +87,7 @@ def _write_bytes(axes: Axes, evidence: Evidence) -> None:
 def _pictures(figure: Figure, evidence: Evidence, spec: FlowPicSpec) -> None:
     """Draw the window that counts most: packets as dots over the parts' effects."""
     total = np.zeros(len(evidence.inputs))
-    which = [part.input for part in evidence.parts]
-    np.add.at(total, which, np.abs(evidence.effect))
+    np.add.at(total, evidence.parts.input, np.abs(evidence.effect))
     window = int(total.argmax())
     effects, counts = _effects(evidence)[window], evidence.inputs[window]
     names = ("originator to responder", "responder to originator")
@@ -114,7 +113,7 @@ def _bars(axes: Axes, evidence: Evidence, said: str) -> None:
     order = np.argsort(np.abs(evidence.effect))[-_BARS:]
     effect = evidence.effect[order]
     colors = np.where(effect > 0, "#b35806", "#542788")
-    axes.barh([evidence.parts[i].name for i in order.tolist()], effect, color=colors)
+    axes.barh([evidence.parts.name(i) for i in order.tolist()], effect, color=colors)
     axes.axvline(0, color="black", lw=0.8)
     axes.set_xlabel(f"Log odds of {said} that are lost without it")
 

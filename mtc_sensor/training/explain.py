@@ -111,7 +111,7 @@ def _explained(model: Model, record: FlowBatch) -> Explained:
         verdict=verdict,
         label=label,
         evidence=explain(model, record, label, fine),
-        line=in_words(explain(model, record, label)),
+        line=in_words(explain(model, record, label))[0],
     )
 
 
