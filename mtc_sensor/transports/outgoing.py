@@ -17,14 +17,14 @@ class Outgoing:
 
     topic: bytes
     payload: bytes
-    until: float
-    """When it is dropped, if nobody has subscribed to the topic."""
+    until: float | None
+    """When it counts as dropped, if nobody has subscribed to the topic; None: that is no loss."""
 
 
 def outgoing(topic: str, event: MtcEvent, now: float) -> Outgoing:
     """Encode an event at the time `now`, monotonic seconds."""
-    patience = _UNHEARD_S if isinstance(event, VerdictBatch) else 0.0
-    return Outgoing(topic.encode(), binary_events.encode(event), now + patience)
+    until = now + _UNHEARD_S if isinstance(event, VerdictBatch) else None
+    return Outgoing(topic.encode(), binary_events.encode(event), until)
 
 
 def node_of(topic: bytes) -> bytes:

@@ -20,7 +20,7 @@ from mtc_sensor.errors import TransportError, WireError
 from mtc_sensor.transports.base import MAX_MESSAGE, Backoff, Connected, Inbox, Transport, logger
 from mtc_sensor.wire import events, websocket_api
 from mtc_sensor.wire.envelope import ZeekEvent
-from mtc_sensor.wire.events import MtcEvent
+from mtc_sensor.wire.events import MtcEvent, VerdictBatch
 from mtc_sensor.wire.websocket_api import Ack, DataMessage, ErrorMessage
 
 APPLICATION = "mtc-sensor"
@@ -80,7 +80,8 @@ class WebSocket(Transport):
             with suppress(WebSocketException, OSError):
                 connection.send(text)
                 return True
-        self.counts["not_connected"] += 1
+        if isinstance(event, VerdictBatch):  # the rest is repeated
+            self.counts["not_connected"] += 1
         return False
 
     def _run(self) -> None:

@@ -129,18 +129,20 @@ class ZeroMQ(Transport):
 
         Events that are published together go into a queue that has room for one.
         """
-        now = time.monotonic()
-        items = [outgoing(topic, event, now) for topic, event in messages]
+        items = [outgoing(topic, event, time.monotonic()) for topic, event in messages]
         with self._room:
             if not self._room.wait_for(lambda: len(self._outbox) < _OUTBOX, _OUTBOX_WAIT_S):
-                self.counts["outbox_full"] += len(items)
+                self._drop("outbox_full", items)
                 return [False] * len(items)
             sent = [not self._stale(item.topic, generation) for item in items]
             self._outbox.extend(compress(items, sent))
         self._wake_up()
-        if not all(sent):
-            self.counts["stale"] += sent.count(False)
+        self._drop("stale", [item for item, was in zip(items, sent, strict=True) if not was])
         return sent
+
+    def _drop(self, reason: str, items: Sequence[Outgoing]) -> None:
+        """Count what is lost: what is going to be repeated is not."""
+        self.counts.update(reason for item in items if item.until is not None)
 
     def _stale(self, topic: bytes, generation: int) -> bool:
         return generation < self._lost.get(node_of(topic), self._lost_before)
@@ -218,8 +220,7 @@ class ZeroMQ(Transport):
         )
 
     def _receive(self) -> None:
-        payloads = list(self._payloads())
-        if payloads:
+        if payloads := list(self._payloads()):
             self._deliver(binary_events.decode, payloads)
 
     def _payloads(self) -> Iterator[bytes]:
@@ -258,8 +259,7 @@ class ZeroMQ(Transport):
                 self._lost.clear()
                 self._lost_before = self.generation
             self._lost[node_of(topic)] = self.generation
-            kept = [item for item in self._outbox if item.topic != topic]
-            self._outbox = deque(kept)
+            self._outbox = deque(item for item in self._outbox if item.topic != topic)
             self._room.notify_all()
         self._notify(Unsubscribed(topic.decode(errors="replace"), self.generation))
 
@@ -285,10 +285,10 @@ class ZeroMQ(Transport):
         return any(map(topic.startswith, self._heard))
 
     def _hold(self, item: Outgoing, now: float, kept: deque[Outgoing]) -> None:
-        if now < item.until:
+        if item.until is not None and now < item.until:
             kept.append(item)
         else:
-            self.counts["unheard"] += 1
+            self._drop("unheard", [item])
 
     def _try(self, item: Outgoing) -> bool:
         try:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zmq
 from websockets.sync.server import ServerConnection, serve
@@ -22,11 +23,12 @@ from mtc_sensor.measures import Measures
 from mtc_sensor.outputs.zeek_event import MOST
 from mtc_sensor.sensor import Judge, Sensor
 from mtc_sensor.streams import BUDGET, Streams, Totals
+from mtc_sensor.transports import outgoing
 from mtc_sensor.transports.base import Inbox, Incoming, Subscribed, Transport, Unsubscribed
 from mtc_sensor.transports.websocket import APPLICATION, WebSocket, tls_context
 from mtc_sensor.transports.zeromq import FORMAT, Curve, ZeroMQ
 from mtc_sensor.wire import topics
-from mtc_sensor.wire.events import MtcEvent, Sample, Verdict, VerdictBatch
+from mtc_sensor.wire.events import Grant, MtcEvent, Sample, SensorHello, Verdict, VerdictBatch
 from tests.integration.exporter import Exporter, WebSocketBus, ZeroMQBus
 from tests.unit.wire.build import sample
 
@@ -239,6 +241,23 @@ def test_an_exporter_that_goes_makes_nothing_stale_for_others(tmp_path: Path) ->
         assert nodes[1].poll(10_000)
         transport.close()
         nodes[1].close(0)
+
+
+def test_only_verdicts_that_nobody_hears_count_as_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hellos and grants are repeated: at an exporter's start and end nobody has to hear them."""
+    monkeypatch.setattr(outgoing, "_UNHEARD_S", 0.05)
+    repeated = SensorHello("s1", np.zeros(1, np.uint64)), Grant("s1", "r", "zeek", 0, 0, 9)
+    verdicts = VerdictBatch(tuple(judge(samples(1))[0]))
+    said = [(topics.exporter("zeek"), event) for event in repeated]
+    with ZeroMQBus([], tmp_path) as bus:
+        transport = ZeroMQ(Inbox(), TOPICS, bus.xpub, bus.xsub)
+        transport.start()
+        assert transport.publish([*said, (topics.verdicts_for("zeek"), verdicts)], 0) == [True] * 3
+        wait_for(lambda: transport.counts == {"unheard": 1})
+        transport.close()
+    assert transport.counts == {"unheard": 1}
 
 
 def test_what_cannot_be_decoded_is_counted(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def test_every_sample_is_judged(
     summary = json.loads(captured.out)
     assert summary["exported"] == summary["judged"] > 0
     assert (summary["shed"], summary["lost"], summary["errors"]) == (0, 0, [])
+    assert summary["dropped"] == {}
     assert (tmp_path / "conn.log").is_file()
 
 
