@@ -25,10 +25,11 @@ def package() -> configparser.SectionProxy:
 
 def test_zkg_finds_what_it_reads(package: configparser.SectionProxy) -> None:
     assert package.keys() == {
-        "description", "tags", "credits", "script_dir", "depends", "test_command"
+        "description", "tags", "credits", "aliases", "script_dir", "depends", "test_command"
     }  # fmt: skip
     assert (ROOT / package["script_dir"] / "__load__.zeek").is_file()
     assert ROOT / package["script_dir"] == scripts()
+    assert package["aliases"] == "mtc-sensor"  # it is loaded by that, whatever its folder is called
     assert len(package["description"].split()) > 5
     assert all(re.fullmatch(r"[a-z0-9 -]+", tag) for tag in package["tags"].split(", "))
 
