@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,9 +31,12 @@ from mtc_sensor.wire.events import (
     Resend,
     SensorHello,
 )
+from mtc_sensor.wire.records import Records
 
 _RING = 1 << 13
 _AT_ONCE = 200
+_BATCH = 32
+"""Samples that are published together at most."""
 _STATUS_S = 5.0
 _PATIENCE_S = 20.0
 _VERDICTS = b"MTC::verdict_batch"
@@ -82,10 +86,19 @@ class Stream:
         self.due[np.arange(self.last + 1, self.last + taken + 1) % _RING] = times[:taken]
         self.last += taken
 
-    def publishable(self) -> range:
-        """Return the numbers that may be published now, not too many."""
-        upto = min(self.last, self.limit, self.published + _AT_ONCE)
-        return range(self.published + 1, upto + 1)
+    def publishable(self) -> Iterator[tuple[int, int]]:
+        """Yield the first number and the length of what is to be published now.
+
+        As in `publish.zeek`: as long as some are on their way others wait, until these are settled
+        or there are enough.
+        """
+        upto = min(self.last, self.limit)
+        while self.published < upto:
+            count = min(upto - self.published, _BATCH)
+            if self.published > self.acked and count < _BATCH:
+                return
+            yield self.published + 1, count
+            self.published += count
 
     def status(self) -> ExporterStatus:
         """Say where the stream stands."""
@@ -149,11 +162,10 @@ class Exporter:
         """Publish what may be and take in what came, waiting for it a millisecond at most."""
         now = time.monotonic()
         for stream in self.streams:
-            for seq in stream.publishable():
-                stream.sent[seq % _RING] = now
-                payload = self._payloads.of(stream.shard, seq)
+            for first, count in stream.publishable():
+                stream.sent[np.arange(first, first + count) % _RING] = now
+                payload = self._payloads.of(stream.shard, first, count)
                 self._pub.send_multipart([stream.topic, b"node", FORMAT, payload])
-                stream.published = seq
         if self._sub.poll(1):
             self._receive()
         if now - self._status_at >= _STATUS_S:
@@ -191,7 +203,7 @@ class Exporter:
             times = np.stack([stream.sent[rows], stream.due[rows]])
             self._verdicts.append(1e3 * (now - times))
 
-    def _take(self, event: MtcEvent) -> None:
+    def _take(self, event: MtcEvent | Records) -> None:
         if isinstance(event, SensorHello):
             self._status(time.monotonic())
         elif isinstance(event, Grant):

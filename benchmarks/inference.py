@@ -25,6 +25,7 @@ from mtc_sensor.flow import FlowBatch
 from mtc_sensor.inference import Model, load_models
 from mtc_sensor.models.bundle import find_bundles
 from mtc_sensor.wire.assemble import to_flow_batch
+from mtc_sensor.wire.records import Records
 
 SINGLE = 100
 """Records that the plain loop is timed with."""
@@ -106,7 +107,7 @@ def main() -> None:
     models = load_models(options.models, options.device)
     print(f"{machine()}; {models[0].device}, {torch.get_num_threads()} threads of torch")
     print(describe(samples))
-    records = to_flow_batch(samples)
+    records = to_flow_batch([Records.of(samples)])
     print(
         "records/s:    batch plain loop    outputs      judge  malicious outputs/plain judge/plain"
     )

@@ -2,10 +2,11 @@
 
     python benchmarks/intake.py
 
-A process of its own publishes samples of a capture as fast as they are taken. The same samples are
-received by (1) a bare loop around ``recv_multipart``, (2) that loop decoding each sample, (3) the
-transport, whose thread receives, decodes and puts into the inbox, while the main thread empties
-that and counts. The three take turns; medians of ``--rounds`` are printed, in samples per second.
+A process of its own publishes samples of a capture as fast as they are taken, ``--batch`` in a
+message: Zeek puts up to 32 into one where there are many. The same messages are received by (1) a
+bare loop around ``recv_multipart``, (2) that loop decoding each, (3) the transport, whose thread
+receives, decodes and puts into the inbox, while the main thread empties that and counts. The three
+take turns; medians of ``--rounds`` are printed, in samples per second.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from recorded import Payloads, add_data_option, describe, machine, record
 from mtc_sensor.transports.base import Inbox
 from mtc_sensor.transports.zeromq import FORMAT, ZeroMQ
 from mtc_sensor.wire import binary_events, topics
-from mtc_sensor.wire.events import Sample
+from mtc_sensor.wire.records import Records
 
 TOPIC = topics.samples_of(0)
 
 
-def send(data: Path, count: int) -> None:
-    """Publish `count` samples to whoever subscribes, once; then to the next."""
+def send(data: Path, count: int, batch: int) -> None:
+    """Publish `count` messages to whoever subscribes, once; then to the next."""
     payloads = Payloads(record(data))
-    ready = [payloads.of(0, seq) for seq in range(1, 2001)]
+    ready = [payloads.of(0, first, batch) for first in range(1, 2001, batch)]
     with zmq.Context() as context:
         pub, proxy_in = context.socket(zmq.XPUB), context.socket(zmq.XSUB)
         pub.setsockopt(zmq.XPUB_NODROP, 1)
@@ -58,17 +59,17 @@ def bare(xpub: str, count: int, take: Callable[[bytes], object]) -> float:
 
 
 def transport(xpub: str, xsub: str, count: int) -> float:
-    """Receive `count` samples through the transport; return seconds from the first on."""
-    inbox = Inbox()
+    """Receive `count` messages through the transport; return seconds from the first on."""
+    inbox = Inbox(1 << 20)
     zeromq = ZeroMQ(inbox, [TOPIC], xpub, xsub)
     zeromq.start()
     received, begin = 0, 0.0
     while received < count:
         items = inbox.get(10.0)
         begin = begin or time.monotonic()
-        received += sum(isinstance(item, Sample) for item in items)
+        received += sum(isinstance(item, Records) for item in items)
         if zeromq.counts or not items:
-            sys.exit(f"{count - received} samples were not received: {dict(zeromq.counts)}")
+            sys.exit(f"{count - received} messages were not received: {dict(zeromq.counts)}")
     took = time.monotonic() - begin
     zeromq.close()
     return took
@@ -81,15 +82,17 @@ def main() -> None:
     )
     add_data_option(parser)
     parser.add_argument("--samples", type=int, default=50_000, help="in each round")
+    parser.add_argument("--batch", type=int, default=32, help="samples in a message, up to 127")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--send", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    count = options.samples // options.batch
     if options.send:
-        send(options.data, options.samples)
+        send(options.data, count, options.batch)
     print(machine())
     print(describe(record(options.data)))
-    count = options.samples
-    command = [sys.executable, __file__, "--send", "--data", options.data, "--samples", str(count)]
+    command = [sys.executable, __file__, "--send", "--data", options.data]
+    command += ["--samples", str(options.samples), "--batch", str(options.batch)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sender:
         assert sender.stdout is not None
         try:
@@ -102,7 +105,9 @@ def main() -> None:
             rounds = [[run() for run in sides.values()] for _ in range(options.rounds)]
         finally:
             sender.kill()
-    rates = [count / statistics.median(times) for times in zip(*rounds, strict=True)]
+    rates = [
+        count * options.batch / statistics.median(times) for times in zip(*rounds, strict=True)
+    ]
     for name, rate in zip(sides, rates, strict=True):
         print(f"{name:28s} {rate:10,.0f} samples/s {rates[-1] / rate:6.2f} = transport / this")
 

@@ -103,6 +103,8 @@ def main() -> None:
             kinds = {
                 "samples": [payloads.of(0, seq) for seq in range(1, 2001)]
                 * (options.messages // 2000),
+                "32 samples": [payloads.of(0, seq, 32) for seq in range(1, 2001)]
+                * (options.messages // 2000),
                 "verdicts": [bytes(VERDICT_BYTES)] * options.messages,
             }
             for name, messages in kinds.items():

@@ -100,14 +100,17 @@ class Payloads:
     """Samples in Broker's binary format, over and over, each time with another number."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
-        number = _count(0) + _count(_SEQ)  # shard and seq follow each other
-        self._parts = [binary_events.encode(SampleBatch((s,))).split(number) for s in samples]
-        assert all(len(parts) == 2 for parts in self._parts)
+        # Shard and seq follow each other; then come the link type and a vector of one record.
+        number, rest = _count(0) + _count(_SEQ), _count(_ETHERNET) + b"\x0e\x01"
+        parts = [binary_events.encode(SampleBatch((s,))).split(number + rest) for s in samples]
+        self._header = parts[0][0]
+        self._records = [record for _, record in parts]
 
-    def of(self, shard: int, seq: int) -> bytes:
-        """Return sample `seq` of a shard's stream."""
-        before, after = self._parts[seq % len(self._parts)]
-        return before + _count(shard) + _count(seq) + after
+    def of(self, shard: int, first: int, count: int = 1) -> bytes:
+        """Return samples of a shard's stream from `first` on, at most 127."""
+        records = (self._records[seq % len(self._records)] for seq in range(first, first + count))
+        numbers = _count(shard) + _count(first) + _count(_ETHERNET)
+        return b"".join([self._header, numbers, b"\x0e%c" % count, *records])
 
 
 def _count(number: int) -> bytes:

@@ -33,8 +33,10 @@ from recorded import Payloads, add_data_option, describe, machine, record
 
 from mtc_sensor.inference import load_models
 from mtc_sensor.judging import SampleJudge
+from mtc_sensor.outputs.zeek_event import verdict_events
 from mtc_sensor.wire import binary_events
-from mtc_sensor.wire.events import Sample, SampleBatch
+from mtc_sensor.wire.events import Sample
+from mtc_sensor.wire.records import Records
 
 FRACTIONS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 CHUNK_S = 10.0
@@ -149,20 +151,17 @@ def soak(run: Run, rate: float, seconds: float) -> None:
 def stages(samples: Sequence[Sample], options: argparse.Namespace) -> dict[str, float]:
     """Return samples per second of each stage alone, one after the other in this process."""
     payloads = Payloads(samples)
-    data = [payloads.of(0, seq) for seq in range(1, 2049)]
-    decoded = [
-        sample
-        for event in map(binary_events.decode, data)
-        if isinstance(event, SampleBatch)
-        for sample in event.records
-    ]
+    data = [payloads.of(0, first, 32) for first in range(1, 2049, 32)]
+    decoded = [event for event in map(binary_events.decode, data) if isinstance(event, Records)]
     judge = SampleJudge("sensor", load_models(options.models, options.device))
-    batches = [decoded[at : at + 256] for at in range(0, len(decoded), 256)]
-    verdicts = [found for batch in batches for each in judge(batch) for found in each]
+    batches = [[Records.concat(decoded[at : at + 8])] for at in range(0, len(decoded), 8)]
+    verdicts = [said for batch in batches for said in judge(batch)]
     sides: dict[str, Callable[[], object]] = {
         "decode": lambda: [binary_events.decode(payload) for payload in data],
         "judge": lambda: [judge(batch) for batch in batches],
-        "encode verdicts": lambda: [binary_events.encode(verdict) for verdict in verdicts],
+        "encode verdicts": lambda: [
+            binary_events.encode(event) for said in verdicts for _, event in verdict_events(said)
+        ],
     }
     best = dict.fromkeys(sides, float("inf"))
     for _ in range(3):
@@ -170,7 +169,7 @@ def stages(samples: Sequence[Sample], options: argparse.Namespace) -> dict[str, 
             begin = time.perf_counter()
             side()
             best[name] = min(best[name], time.perf_counter() - begin)
-    return {name: len(data) / seconds for name, seconds in best.items()}
+    return {name: 2048 / seconds for name, seconds in best.items()}
 
 
 def main() -> None:

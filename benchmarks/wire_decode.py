@@ -2,10 +2,10 @@
 
     python benchmarks/wire_decode.py
 
-First the sample that a real Zeek published in both formats (tests/data/wire), then samples of a
-capture, written in both. Both sides end with the same checked `Sample`, which is asserted. Beside
-them stands `json.loads` alone, which only makes a tree. The sides take turns; the best of
-``--repeat`` rounds counts, in CPU time.
+First the samples that a real Zeek published in both formats (tests/data/wire), then samples of a
+capture, written in both: 32 in a message, as Zeek does where there are many, and alone. Both sides
+end with the same checked columns, which is asserted. Beside them stands `json.loads` alone, which
+only makes a tree. The sides take turns; the best of ``--repeat`` rounds counts, in CPU time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 from recorded import ROOT, add_data_option, describe, machine, record
@@ -22,43 +22,46 @@ from recorded import ROOT, add_data_option, describe, machine, record
 from mtc_sensor.wire import binary_events, events, topics, websocket_api
 from mtc_sensor.wire.envelope import ZeekEvent
 from mtc_sensor.wire.events import Sample, SampleBatch
+from mtc_sensor.wire.records import Records
 from mtc_sensor.wire.websocket_api import DataMessage
 
+TOGETHER = 32
 WIRE = ROOT / "tests" / "data" / "wire"
 
 
-def from_json(text: str) -> Sample:
+def from_json(text: str) -> Records:
     """Decode a message of Zeek's WebSocket API, as the transport does."""
     message = websocket_api.decode(text)
     assert isinstance(message, DataMessage)
     event = events.decode(ZeekEvent.from_value(message.value))
     assert isinstance(event, SampleBatch)
-    return event.records[0]
+    return Records.of(event.records)
 
 
-def from_binary(payload: bytes) -> Sample:
+def from_binary(payload: bytes) -> Records:
     """Decode a message of Zeek's ZeroMQ backend, as the transport does."""
-    event = binary_events.decode(payload)
-    assert isinstance(event, SampleBatch)
-    return event.records[0]
+    records = binary_events.decode(payload)
+    assert isinstance(records, Records)
+    return records
 
 
-def to_json(sample: Sample) -> str:
-    """Write a sample as Zeek's WebSocket API does."""
-    value = events.encode(SampleBatch((sample,))).to_value()
-    return websocket_api.encode(DataMessage(topics.samples_of(0), value))
+def written(samples: Sequence[Sample], together: int) -> tuple[list[str], list[bytes]]:
+    """Write samples as Zeek's WebSocket API and as its ZeroMQ backend do, so many in a message."""
+    texts, data = [], []
+    for first in range(0, len(samples), together):
+        some = enumerate(samples[first : first + together], first + 1)
+        batch = SampleBatch(tuple(replace(sample, seq=seq) for seq, sample in some))
+        value = events.encode(batch).to_value()
+        texts.append(websocket_api.encode(DataMessage(topics.samples_of(0), value)))
+        data.append(binary_events.encode(batch))
+    return texts, data
 
 
-def to_binary(sample: Sample) -> bytes:
-    """Write a sample as Zeek's ZeroMQ backend does."""
-    return binary_events.encode(SampleBatch((sample,)))
-
-
-def same(one: Sample, other: Sample) -> bool:
-    """Whether all fields are equal."""
+def same(one: Records, other: Records) -> bool:
+    """Whether all columns are equal."""
     return all(
         np.array_equal(getattr(one, field.name), getattr(other, field.name))
-        for field in fields(Sample)
+        for field in fields(Records)
     )
 
 
@@ -75,14 +78,15 @@ def best_of(sides: Sequence[Callable[[], object]], repeat: int) -> list[float]:
 
 def compare(name: str, texts: Sequence[str], data: Sequence[bytes], repeat: int) -> None:
     """Print microseconds per sample."""
-    pairs = zip(map(from_json, texts), map(from_binary, data), strict=True)
+    pairs = list(zip(map(from_json, texts), map(from_binary, data), strict=True))
     assert all(same(left, right) for left, right in pairs)
+    count = sum(len(records) for _, records in pairs)
     sides = (
         lambda: [from_json(text) for text in texts],
         lambda: [json.loads(text) for text in texts],
         lambda: [from_binary(payload) for payload in data],
     )
-    typed, tree, packed = (1e6 * s / len(data) for s in best_of(sides, repeat))
+    typed, tree, packed = (1e6 * s / count for s in best_of(sides, repeat))
     print(
         f"{name:>24s} {typed:10.1f} {tree:11.1f} {packed:8.1f} {typed / packed:13.1f}x "
         f"{tree / packed:13.1f}x",
@@ -112,13 +116,9 @@ def main() -> None:
         part = [sample for sample in samples if low <= len(sample.samples) < high]
         name = "8 packets" if low == 8 else f"{low or 4} to {high - 1} packets"
         if part:
-            compare(
-                name,
-                list(map(to_json, part)),
-                list(map(to_binary, part)),
-                options.repeat,
-            )
-    compare("all", list(map(to_json, samples)), list(map(to_binary, samples)), options.repeat)
+            compare(name, *written(part, TOGETHER), options.repeat)
+    compare("all", *written(samples, TOGETHER), options.repeat)
+    compare("all, each alone", *written(samples, 1), options.repeat)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ import numpy.typing as npt
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from mtc_sensor.wire.events import Sample, Verdict  # noqa: E402
+from mtc_sensor.wire.events import Verdict  # noqa: E402
+from mtc_sensor.wire.records import Records  # noqa: E402
 from mtc_sensor.zeek import program  # noqa: E402
 from mtc_sensor.zeek_replay import meeting_point  # noqa: E402
 from tests.zeek.echo import judge, make_sensor  # noqa: E402
@@ -142,9 +143,9 @@ def user_cpu(path: Path, variant: Variant) -> tuple[float, int]:
         return used, sensor.totals.judged
 
 
-def keep_quiet(samples: Sequence[Sample], _strain: float) -> list[list[Verdict]]:
+def keep_quiet(parts: Sequence[Records], _strain: float) -> list[list[Verdict]]:
     """Judge without a verdict."""
-    return [[] for _ in samples]
+    return [[] for _ in parts]
 
 
 def run(command: list[str], folder: str) -> float:

@@ -169,7 +169,7 @@ class FlowBatch:
         columns: dict[str, NDArray[np.generic]] = {}
         for field in fields(cls):
             parts = [getattr(batch, field.name) for batch in batches]
-            join = _join_offsets if field.name.endswith("_offsets") else np.concatenate
+            join = join_offsets if field.name.endswith("_offsets") else np.concatenate
             columns[field.name] = join(parts)
         return cls(**columns)  # type: ignore[arg-type]
 
@@ -234,7 +234,8 @@ class FlowBatch:
 _ROW_COLUMNS = ("uid", "kind", "proto", "orig_h", "resp_h", "orig_p", "resp_p", "start_us")
 
 
-def _join_offsets(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+def join_offsets(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Return the offsets of values that are joined, from those of each part."""
     ends = np.cumsum([0] + [part[-1] for part in parts])
     shifted = [part[1:] + end for part, end in zip(parts, ends, strict=False)]
     return np.concatenate([np.zeros(1, np.int64), *shifted])

@@ -25,10 +25,10 @@ from mtc_sensor.models.novelty import calibrated
 from mtc_sensor.models.serving import prepared
 from mtc_sensor.verdict import Verdicts, judge
 
-BATCH_VALUES = {"cpu": 1 << 16, "cuda": 1 << 22}
+BATCH_VALUES = {"cpu": 1 << 18, "cuda": 1 << 22}
 """Input values in one forward pass, at most (but one input), by the kind of device.
 
-Activations take a hundred times the room of the input: on a CPU those of 64 byte matrices, or 32
+Activations take a hundred times the room of the input: on a CPU those of 256 byte matrices, or 128
 small FlowPics, stay in its cache.
 """
 

@@ -19,9 +19,10 @@ from mtc_sensor.flow import FlowBatch, Kind, pack_samples
 from mtc_sensor.inference import Model, settings_for
 from mtc_sensor.measures import Measures
 from mtc_sensor.verdict import Verdicts
-from mtc_sensor.wire import events
+from mtc_sensor.wire import binary_events, events
 from mtc_sensor.wire.assemble import to_flow_batch
-from mtc_sensor.wire.events import Sample, Verdict
+from mtc_sensor.wire.events import Sample, SampleBatch, Verdict
+from mtc_sensor.wire.records import Records
 from mtc_sensor.wire.values import Port, Proto
 
 Answer: TypeAlias = tuple[NDArray[np.int64], Verdicts]
@@ -72,27 +73,28 @@ class SampleJudge:
         self._also = also
         self._clock_us = clock_us
 
-    def __call__(self, samples: Sequence[Sample], strain: float = 0.0) -> list[list[Verdict]]:
-        """Return the verdicts of every model that judges it, for each sample, in order.
+    def __call__(self, parts: Sequence[Records], strain: float = 0.0) -> list[list[Verdict]]:
+        """Return the verdicts of every model on the samples that it judges, for each of `parts`.
 
         With `strain` in (0, 1] the costliest models are left out, with 1 all but the cheapest;
         verdicts say then which ran, and malicious ones not what decided them.
         """
         begin = time.perf_counter()
-        batch = to_flow_batch(samples, self._head_bytes)
+        batch = to_flow_batch(parts, self._head_bytes)
         decoded = time.perf_counter()
         answers = self._ask(batch, strain)
         asked = time.perf_counter()
-        found: list[list[Verdict]] = [[] for _ in samples]
-        for rows, verdicts in answers:
-            self._tell(rows, verdicts, samples, found)
+        found = self._told(parts, answers)
         self._measures.stage("batch", decoded - begin)
         self._measures.stage("infer", asked - decoded)
         return found
 
     def warm_up(self) -> None:
         """Let everything that is loaded or compiled at its first use be used."""
-        batch = to_flow_batch([_made_up()], self._head_bytes)
+        message = binary_events.encode(SampleBatch((_made_up(),)))
+        records = binary_events.decode(message)
+        assert isinstance(records, Records)
+        batch = to_flow_batch([records], self._head_bytes)
         for model in self._models:
             model.warm_up(batch)
 
@@ -113,19 +115,23 @@ class SampleJudge:
             ]
         return answers
 
-    def _tell(
-        self,
-        rows: NDArray[np.int64],
-        verdicts: Verdicts,
-        samples: Sequence[Sample],
-        found: list[list[Verdict]],
-    ) -> None:
-        flags = verdicts.malicious * events.MALICIOUS + verdicts.unknown * events.UNKNOWN
-        columns = (rows, verdicts.model, verdicts.label, verdicts.score, flags, verdicts.detail)
-        for row, *said in zip(*(column.tolist() for column in columns), strict=True):
-            found[row].append(_event(self._sensor, samples[row], *said))
-        if self._also is not None:
-            self._also(verdicts)
+    def _told(self, parts: Sequence[Records], answers: Sequence[Answer]) -> list[list[Verdict]]:
+        found: list[list[Verdict]] = [[] for _ in parts]
+        known = [part.identities() for part in parts]
+        ends = np.cumsum([len(part) for part in parts])
+        for rows, verdicts in answers:
+            places = np.searchsorted(ends, rows, side="right")
+            within = rows - np.concatenate([[0], ends])[places]
+            flags = verdicts.malicious * events.MALICIOUS + verdicts.unknown * events.UNKNOWN
+            columns = (
+                places, within, verdicts.model, verdicts.label, verdicts.score, flags,
+                verdicts.detail,
+            )  # fmt: skip
+            for at, row, *said in zip(*(column.tolist() for column in columns), strict=True):
+                found[at].append(Verdict(self._sensor, *known[at][row], *said))
+            if self._also is not None:
+                self._also(verdicts)
+        return found
 
 
 class _Guarded:
@@ -184,7 +190,7 @@ def _made_up() -> Sample:
         node="-",
         shard=0,
         seq=1,
-        kind=Kind.FINAL,
+        kind=int(Kind.FINAL),
         uid="C1",
         orig_h=IPv4Address("192.0.2.1"),
         orig_p=Port(1024, Proto.TCP),
@@ -195,28 +201,4 @@ def _made_up() -> Sample:
         link=101,
         head=(head,),
         tokens="TLSv12",
-    )
-
-
-def _event(
-    sensor: str, sample: Sample, model: str, label: str, score: float, flags: int, detail: str
-) -> Verdict:
-    return Verdict(
-        sensor=sensor,
-        run=sample.run,
-        node=sample.node,
-        shard=sample.shard,
-        seq=sample.seq,
-        uid=sample.uid,
-        orig_h=sample.orig_h,
-        orig_p=sample.orig_p,
-        resp_h=sample.resp_h,
-        resp_p=sample.resp_p,
-        start_us=sample.start_us,
-        kind=sample.kind,
-        model=model,
-        label=label,
-        score=score,
-        flags=flags,
-        detail=detail,
     )

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import chain, islice
 from typing import TypeAlias
 
 import numpy as np
@@ -30,10 +31,11 @@ from mtc_sensor.transports.base import (
     Unsubscribed,
 )
 from mtc_sensor.wire import topics
-from mtc_sensor.wire.events import ExporterDrained, ExporterStatus, Sample, Verdict
+from mtc_sensor.wire.events import ExporterDrained, ExporterStatus, Verdict
+from mtc_sensor.wire.records import Records
 
-Judge: TypeAlias = Callable[[Sequence[Sample], float], Sequence[Sequence[Verdict]]]
-"""Gives the verdicts on each sample, in the order of the samples.
+Judge: TypeAlias = Callable[[Sequence[Records], float], Sequence[Sequence[Verdict]]]
+"""Gives the verdicts on the samples of each stream.
 
 The number is how hard pressed the sensor is, see `Batcher.strain`.
 """
@@ -141,11 +143,9 @@ class Sensor:
         return _TICK_S if due is None else min(due, _TICK_S)
 
     def _shed(self) -> None:
-        gone = self._batcher.shed()
-        for sample in gone:
-            self._streams.shed(sample)
-        if gone:
-            self._measures.shed(self._batcher.policy, len(gone))
+        for records in self._batcher.shed():
+            self._streams.shed(records)
+            self._measures.shed(self._batcher.policy, len(records))
 
     def _note(self) -> None:
         """Say where the loop stands."""
@@ -157,10 +157,11 @@ class Sensor:
 
     def _take(self, item: Incoming) -> None:
         now = self._clock()
-        if isinstance(item, Sample):
+        if isinstance(item, Records):
             self._heard = now
-            if self._streams.sample(item, now):
-                self._batcher.add(item, now)
+            records = self._streams.received(item, now)
+            if records is not None:
+                self._batcher.add(records, now)
         elif isinstance(item, ExporterStatus):
             self._streams.status(item, now)
         elif isinstance(item, ExporterDrained):
@@ -187,13 +188,13 @@ class Sensor:
         batch, waited = self._batcher.take(begin)
         said = self._judge(batch, strain)
         judged = self._clock()
-        messages, places = verdict_events(said)
-        sent = self._transport.publish(messages, self._generation)
-        for sample, its in zip(batch, places, strict=True):
-            self._streams.judged(sample, all(sent[place] for place in its))
+        messages = [verdict_events(verdicts) for verdicts in said]
+        sent = iter(self._transport.publish([*chain(*messages)], self._generation))
+        for records, its in zip(batch, messages, strict=True):
+            self._streams.judged(records, all(list(islice(sent, len(its)))))
         end = self._clock()
         self._measures.stage("publish", end - judged)
-        self._measures.judged(waited, np.full(len(batch), end - begin))
+        self._measures.judged(waited, np.full(len(waited), end - begin))
 
     def _talk(self) -> None:
         said = self._streams.poll(self._clock())

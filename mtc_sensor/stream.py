@@ -7,7 +7,6 @@ the numbers. Nothing here sends or waits: `mtc_sensor.streams` does the talking.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 RESEND_AFTER_S = 1.0
 """How long a sample that was asked for may take before it is asked for again."""
@@ -17,14 +16,6 @@ MOST_UNACKED = 1 << 16
 _MOST_RANGES = 400
 """Every other sample of a window. What is not asked for is given up with the rest."""
 _MOST_LOST = 4096
-
-
-class StreamId(NamedTuple):
-    """Who counts: `run` is the exporting process, a new one after every restart."""
-
-    run: str
-    node: str
-    shard: int
 
 
 class Stream:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mtc_sensor.peer import HELLO_EVERY_S, Peer
-from mtc_sensor.stream import Stream, StreamId
+from mtc_sensor.stream import Stream
 from mtc_sensor.wire import topics
 from mtc_sensor.wire.events import (
     ExporterDrained,
@@ -26,9 +26,9 @@ from mtc_sensor.wire.events import (
     Grant,
     MtcEvent,
     Resend,
-    Sample,
     SensorHello,
 )
+from mtc_sensor.wire.records import Records, StreamId
 
 BUDGET = 400
 """Samples that exporters may have on the way to one sensor, all together."""
@@ -127,44 +127,53 @@ class Streams:
             if stream_id.node == node:
                 peer.stream.unsynced = not peer.stream.closed
 
-    def sample(self, event: Sample, now: float) -> bool:
-        """Take a sample in; return whether it is to be judged."""
-        if event.seq == 0:
-            self.counts["without_number"] += 1
-            return False
-        peer = self._peer(event, event.seq - 1, now)
+    def received(self, records: Records, now: float) -> Records | None:
+        """Take samples in; return those that are to be judged, None for none."""
+        numbers = records.seq.tolist()
+        if 0 in numbers:
+            self.counts["without_number"] += len(numbers)
+            return None
+        peer = self._peer(records.stream, numbers[0] - 1, now, len(numbers))
         if peer is None:
-            return False
-        refused = peer.stream.receive(event.seq, peer.stream.acked + 2 * BUDGET)
-        if refused is not None:
-            self.counts[refused] += 1
-        return refused is None
+            return None
+        taken = []
+        for row, seq in enumerate(numbers):
+            refused = peer.stream.receive(seq, peer.stream.acked + 2 * BUDGET)
+            if refused is None:
+                taken.append(row)
+            else:
+                self.counts[refused] += 1
+        if len(taken) == len(numbers):
+            return records
+        return records.take(taken) if taken else None
 
-    def judged(self, event: Sample, sent: bool = True) -> None:
-        """Count a sample that was taken in as judged, if its verdicts could be `sent`.
+    def judged(self, records: Records, sent: bool = True) -> None:
+        """Count samples that were taken in as judged, if their verdicts could be `sent`.
 
-        If not it counts as missing: the exporter will be asked for it again.
+        If not they count as missing: the exporter will be asked for them again.
         """
-        peer = self._peers.get(StreamId(event.run, event.node, event.shard))
+        peer = self._peers.get(records.stream)
         if peer is None:
             return
-        if sent:
-            peer.stream.judge(event.seq)
-        else:
-            peer.stream.forget(event.seq)
+        for seq in records.seq.tolist():
+            if sent:
+                peer.stream.judge(seq)
+            else:
+                peer.stream.forget(seq)
 
-    def shed(self, event: Sample) -> None:
-        """Count a sample that was taken in as shed: it is acked without having been judged."""
-        peer = self._peers.get(StreamId(event.run, event.node, event.shard))
+    def shed(self, records: Records) -> None:
+        """Count samples that were taken in as shed: they are acked without having been judged."""
+        peer = self._peers.get(records.stream)
         if peer is not None:
-            peer.stream.drop(event.seq)
+            for seq in records.seq.tolist():
+                peer.stream.drop(seq)
 
     def status(self, event: ExporterStatus, now: float) -> None:
         """Take in where an exporter stands."""
         if event.first_unacked == 0:
             self.counts["nonsense"] += 1
             return
-        peer = self._peer(event, event.first_unacked - 1, now)
+        peer = self._peer(_stream_of(event), event.first_unacked - 1, now)
         if peer is None:
             return
         self._unanswered.pop(event.node, None)
@@ -175,7 +184,7 @@ class Streams:
 
     def drained(self, event: ExporterDrained, now: float) -> None:
         """Take in that an exporter has given its last sample."""
-        peer = self._peer(event, event.last_seq, now)
+        peer = self._peer(_stream_of(event), event.last_seq, now)
         if peer is not None and not peer.stream.end(event.last_seq):
             self.counts["nonsense"] += 1
         if peer is not None:
@@ -233,18 +242,18 @@ class Streams:
             out.append((topics.TO_EXPORTERS, hello))
         return out
 
-    def _peer(
-        self, event: Sample | ExporterStatus | ExporterDrained, base: int, now: float
-    ) -> Peer | None:
-        """Return the event's stream; one not known yet begins after `base`."""
-        if event.shard not in self.shards:
-            self.counts["other_shard"] += 1
+    def _peer(self, stream_id: StreamId, base: int, now: float, told: int = 1) -> Peer | None:
+        """Return a stream of ours; one not known yet begins after `base`.
+
+        What is `told` of others, so many samples or a state, is counted.
+        """
+        if stream_id.shard not in self.shards:
+            self.counts["other_shard"] += told
             return None
-        stream_id = StreamId(event.run, event.node, event.shard)
         peer = self._peers.get(stream_id)
         if peer is None:
             self._make_room(stream_id)
-            self._gone.setdefault(self._known_as(event.node), Totals())
+            self._gone.setdefault(self._known_as(stream_id.node), Totals())
             peer = self._peers[stream_id] = Peer(Stream(base, now), now)
         peer.stream.heard = now
         return peer
@@ -275,6 +284,10 @@ class Streams:
     @staticmethod
     def _is_open(peer: Peer) -> bool:
         return not peer.stream.closed and not peer.stream.finished
+
+
+def _stream_of(event: ExporterStatus | ExporterDrained) -> StreamId:
+    return StreamId(event.run, event.node, event.shard)
 
 
 def _account(stream: Stream) -> Totals:

@@ -25,7 +25,8 @@ from mtc_sensor.sensor import Sensor
 from mtc_sensor.streams import Streams, Totals
 from mtc_sensor.transports.base import Inbox
 from mtc_sensor.transports.factory import make_transport
-from mtc_sensor.wire.events import Sample, Verdict
+from mtc_sensor.wire.events import Verdict
+from mtc_sensor.wire.records import Records
 from mtc_sensor.zeek import program, scripts
 from mtc_sensor.zeek_summary import ZeekSummary
 
@@ -100,9 +101,9 @@ def replay_zeek(
     """
     judge = SampleJudge(SENSOR, models, summary.add_verdicts, clock_us=None)
 
-    def judged(samples: Sequence[Sample], strain: float) -> list[list[Verdict]]:
-        summary.add_samples(samples)
-        return judge(samples, strain)
+    def judged(parts: Sequence[Records], strain: float) -> list[list[Verdict]]:
+        summary.add_records(parts)
+        return judge(parts, strain)
 
     inbox = Inbox()
     with tempfile.TemporaryDirectory(prefix="mtc-") as private:

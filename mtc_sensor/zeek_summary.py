@@ -13,7 +13,7 @@ from mtc_sensor.replay import Talkers
 from mtc_sensor.summary import KINDS, Summary, Totals
 from mtc_sensor.verdict import Verdicts
 from mtc_sensor.wire.assemble import without_heads
-from mtc_sensor.wire.events import Sample
+from mtc_sensor.wire.records import Records
 
 
 class ZeekSummary(Summary):
@@ -33,9 +33,10 @@ class ZeekSummary(Summary):
         self._seen: Counter[str] = Counter()
         """What Zeek has counted: the fields of ``MTC::Summary``, see summary.zeek."""
 
-    def add_samples(self, samples: Sequence[Sample]) -> None:
+    def add_records(self, parts: Sequence[Records]) -> None:
         """Count whose samples these are."""
-        self._add_talkers(Talkers.of(without_heads(samples)))
+        for records in parts:
+            self._add_talkers(Talkers.of(without_heads(records)))
 
     def add_verdicts(self, verdicts: Verdicts) -> None:
         """Count verdicts by model and label."""

@@ -15,42 +15,14 @@ _PLAIN = 1200
 """Bytes of a verdict in JSON without its label and detail, at most."""
 
 
-def verdict_events(
-    said: Sequence[Sequence[Verdict]],
-) -> tuple[list[tuple[str, VerdictBatch]], list[set[int]]]:
-    """Group the verdicts on samples by stream, in their order.
-
-    Returns
-    -------
-    messages
-        Topics and events.
-    places
-        For each sample, which of the messages hold its verdicts.
-    """
-    groups = _Groups()
-    places = [{groups.add(verdict) for verdict in its} for its in said]
-    messages = [
-        (topics.verdicts_for(group[0].node), VerdictBatch(tuple(group))) for group in groups.all
-    ]
-    return messages, places
-
-
-class _Groups:
-    """Verdicts, those of a stream together."""
-
-    def __init__(self) -> None:
-        self.all: list[list[Verdict]] = []
-        self._bytes: list[int] = []
-        self._open: dict[tuple[str, str, str, int], int] = {}
-
-    def add(self, verdict: Verdict) -> int:
-        """Put a verdict into its stream's last group, or the next one; return which."""
-        stream = (verdict.sensor, verdict.run, verdict.node, verdict.shard)
-        place = self._open.get(stream)
-        if place is None or len(self.all[place]) >= MOST or self._bytes[place] >= _ENOUGH:
-            place = self._open[stream] = len(self.all)
-            self.all.append([])
-            self._bytes.append(0)
-        self.all[place].append(verdict)
-        self._bytes[place] += _PLAIN + 2 * (len(verdict.label) + len(verdict.detail))
-        return place
+def verdict_events(verdicts: Sequence[Verdict]) -> list[tuple[str, VerdictBatch]]:
+    """Return topics and events for verdicts on samples of one stream, in their order."""
+    groups: list[list[Verdict]] = []
+    room = 0
+    for verdict in verdicts:
+        if room <= 0 or len(groups[-1]) >= MOST:
+            groups.append([])
+            room = _ENOUGH
+        groups[-1].append(verdict)
+        room -= _PLAIN + 2 * (len(verdict.label) + len(verdict.detail))
+    return [(topics.verdicts_for(group[0].node), VerdictBatch(tuple(group))) for group in groups]

@@ -23,6 +23,7 @@ from mtc_sensor.errors import CaptureError
 from mtc_sensor.training.flow_records import Part
 from mtc_sensor.wire.assemble import to_flow_batch
 from mtc_sensor.wire.events import Sample
+from mtc_sensor.wire.records import Records
 from mtc_sensor.wire.values import Address, Port, Proto, unmap_address
 from mtc_sensor.zeek import program, scripts
 
@@ -92,7 +93,8 @@ def _records(lines: IO[str], settings: FlowSettings) -> Iterator[Part]:
     while chunk := list(islice(lines, _LINES * _RECORDS_AT_ONCE)):
         whole = range(0, len(chunk) - _LINES + 1, _LINES)
         samples = [_sample(*chunk[at : at + _LINES]) for at in whole]
-        yield to_flow_batch(samples, settings.head_bytes), None
+        if samples:
+            yield to_flow_batch([Records.of(samples)], settings.head_bytes), None
 
 
 def _sample(first: str, second: str, head: str, samples: str, tokens: str) -> Sample:

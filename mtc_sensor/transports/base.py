@@ -19,7 +19,8 @@ from typing import TypeAlias, TypeVar
 
 from mtc_sensor.errors import WireError
 from mtc_sensor.measures import Measures
-from mtc_sensor.wire.events import MtcEvent, Sample, SampleBatch
+from mtc_sensor.wire.events import MtcEvent, SampleBatch
+from mtc_sensor.wire.records import Records
 
 INBOX_SIZE = 4096
 """Events and samples that may wait; the windows of all exporters let 400 samples come."""
@@ -62,28 +63,34 @@ class Failed:
 
 
 Notice: TypeAlias = Connected | Subscribed | Unsubscribed
-Incoming: TypeAlias = MtcEvent | Sample | Notice | Failed
+Incoming: TypeAlias = MtcEvent | Records | Notice | Failed
 
 
 class Inbox:
-    """A bounded queue from transports to the sensor."""
+    """A bounded queue from transports to the sensor; its length counts samples, not messages."""
 
     def __init__(self, size: int = INBOX_SIZE) -> None:
         self._size = size
         self._items: deque[Incoming] = deque()
+        self._length = 0
         self._filled = threading.Condition()
 
     def __len__(self) -> int:
-        return len(self._items)
+        return self._length
 
-    def put(self, items: Sequence[Incoming], *, force: bool = False) -> int:
-        """Add items as long as there is room, with `force` all; return how many."""
+    def put(self, items: Iterable[Incoming], *, force: bool = False) -> int:
+        """Add items that there is room for, with `force` all; return for how many was none."""
+        left = 0
         with self._filled:
-            room = len(items) if force else max(self._size - len(self._items), 0)
-            taken = items[:room]
-            self._items.extend(taken)
+            for item in items:
+                length = len(item) if isinstance(item, Records) else 1
+                if force or self._length + length <= self._size:
+                    self._items.append(item)
+                    self._length += length
+                else:
+                    left += length
             self._filled.notify()
-            return len(taken)
+        return left
 
     def get(self, timeout: float) -> list[Incoming]:
         """Return all that has come; wait for something at most `timeout` seconds."""
@@ -92,6 +99,7 @@ class Inbox:
                 self._filled.wait(timeout)
             items = list(self._items)
             self._items.clear()
+            self._length = 0
             return items
 
 
@@ -176,18 +184,22 @@ class Transport(ABC):
     def _notify(self, item: Notice) -> None:
         self._inbox.put([item], force=True)
 
-    def _deliver(self, decode: Callable[[Message], MtcEvent], messages: Iterable[Message]) -> None:
+    def _deliver(
+        self, decode: Callable[[Message], MtcEvent | Records], messages: Iterable[Message]
+    ) -> None:
         """Decode messages into the inbox; count what is malformed or finds no room."""
         begin = time.perf_counter()
         events: list[Incoming] = []
         for message in messages:
             try:
                 event = decode(message)
-                events += event.records if isinstance(event, SampleBatch) else (event,)
+                events.append(
+                    Records.of(event.records) if isinstance(event, SampleBatch) else event
+                )
             except WireError as error:
                 self.counts["undecodable"] += 1
                 logger.debug("undecodable message: %s", error)
         self.measures.stage("decode", time.perf_counter() - begin)
-        left = len(events) - self._inbox.put(events)
+        left = self._inbox.put(events)
         if left:
             self.counts["inbox_full"] += left

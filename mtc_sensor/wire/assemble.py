@@ -18,20 +18,14 @@ from mtc_sensor.capture.decode import Decoder
 from mtc_sensor.capture.layers import take
 from mtc_sensor.capture.packets import DecodedBatch, PacketBatch
 from mtc_sensor.flow import MAX_LENGTH, FlowBatch, unpack_samples
-from mtc_sensor.wire.events import Sample
-from mtc_sensor.wire.values import Address, Proto, map_address
+from mtc_sensor.wire.records import Records
 
 HEAD_BYTES = 80
 """Bytes of a head from the IP header on, as `mtc_sensor.capture.flows` keeps them."""
 
-_PROTOCOLS = {
-    (Proto.TCP, 4): 6,
-    (Proto.TCP, 6): 6,
-    (Proto.UDP, 4): 17,
-    (Proto.UDP, 6): 17,
-    (Proto.ICMP, 4): 1,
-    (Proto.ICMP, 6): 58,
-}
+_SHARED = (
+    "uid", "kind", "proto", "orig_h", "resp_h", "orig_p", "resp_p", "start_us", "sample_offsets",
+)  # fmt: skip
 _PAYLOAD = np.uint64(MAX_LENGTH)
 _REST = 40 + 65535
 """As long as an IP packet may be."""
@@ -39,13 +33,13 @@ _DECODED_AT_ONCE = 1024
 """Packets: what the decoder holds of each fragment is at most `_REST` bytes."""
 
 
-def to_flow_batch(samples: Sequence[Sample], head_bytes: int = HEAD_BYTES) -> FlowBatch:
+def to_flow_batch(parts: Sequence[Records], head_bytes: int = HEAD_BYTES) -> FlowBatch:
     """Join samples, one row each, in their order.
 
     Parameters
     ----------
-    samples
-        As `mtc_sensor.wire.events.decode` gives them.
+    parts
+        Samples of any streams.
     head_bytes
         Width of a head row.
 
@@ -55,55 +49,48 @@ def to_flow_batch(samples: Sequence[Sample], head_bytes: int = HEAD_BYTES) -> Fl
         Each packet head has a row; one in which the connection's 5-tuple is not found has a length
         of 0. Payload lengths of packets whose heads are there are those of their IP headers.
     """
-    batch = without_heads(samples, head_bytes).with_documents([s.tokens for s in samples])
-    head_offsets = _offsets([len(sample.head) for sample in samples])
-    owner = np.repeat(np.arange(len(samples)), np.diff(head_offsets))
-    heads = [head for sample in samples for head in sample.head]
-    packets = _packets(heads, [sample.link for sample in samples for _ in sample.head])
+    if not parts:
+        return FlowBatch.empty(head_bytes)
+    records = Records.concat(parts)
+    batch = without_heads(records, head_bytes)
+    owner = np.repeat(np.arange(len(records)), np.diff(records.head_offsets))
+    packets = _packets(records, owner)
     found = _of_connection(_decode(packets), batch, owner)
-    _set_payload(batch, _sample_of(batch, owner, head_offsets)[found.packet], found)
+    sample = _sample_of(batch, owner, records.head_offsets)
+    _set_payload(batch, sample[found.packet], found)
     head, head_len, head_l4 = _cut(packets, found, head_bytes)
-    return replace(batch, head=head, head_len=head_len, head_l4=head_l4, head_offsets=head_offsets)
-
-
-def without_heads(samples: Sequence[Sample], head_bytes: int = HEAD_BYTES) -> FlowBatch:
-    """Join samples, one row each, with neither packet heads nor documents."""
-    protocols = [_PROTOCOLS[sample.orig_p.proto, sample.orig_h.version] for sample in samples]
     return replace(
-        FlowBatch.empty(head_bytes),
-        uid=np.array([sample.uid for sample in samples], "S24"),
-        kind=np.array([sample.kind for sample in samples], np.uint8),
-        proto=np.array(protocols, np.uint8),
-        orig_h=_addresses([sample.orig_h for sample in samples]),
-        resp_h=_addresses([sample.resp_h for sample in samples]),
-        orig_p=np.array([sample.orig_p.number for sample in samples], np.uint16),
-        resp_p=np.array([sample.resp_p.number for sample in samples], np.uint16),
-        start_us=np.array([sample.start_us for sample in samples], np.int64),
-        samples=np.concatenate([np.empty(0, np.uint64), *(sample.samples for sample in samples)]),
-        sample_offsets=_offsets([len(sample.samples) for sample in samples]),
-        head_offsets=np.zeros(len(samples) + 1, np.int64),
-        token_offsets=np.zeros(len(samples) + 1, np.int64),
+        batch,
+        head=head,
+        head_len=head_len,
+        head_l4=head_l4,
+        head_offsets=records.head_offsets,
+        tokens=records.tokens,
+        token_offsets=records.token_offsets,
     )
 
 
-def _addresses(addresses: Sequence[Address]) -> NDArray[np.uint8]:
-    return np.frombuffer(b"".join(map(map_address, addresses)), np.uint8).reshape(-1, 16)
+def without_heads(records: Records, head_bytes: int = HEAD_BYTES) -> FlowBatch:
+    """Return samples with neither packet heads nor documents; those of `records` stay as are."""
+    return replace(
+        FlowBatch.empty(head_bytes),
+        **{name: getattr(records, name) for name in _SHARED},
+        samples=records.samples.copy(),
+        head_offsets=np.zeros(len(records) + 1, np.int64),
+        token_offsets=np.zeros(len(records) + 1, np.int64),
+    )
 
 
-def _offsets(lengths: Sequence[int]) -> NDArray[np.int64]:
-    return np.cumsum([0, *lengths], dtype=np.int64)
-
-
-def _packets(heads: Sequence[bytes], links: Sequence[int]) -> PacketBatch:
+def _packets(records: Records, owner: NDArray[np.int64]) -> PacketBatch:
     """Return heads as packets, which go on into what follows them."""
-    length = np.array([len(head) for head in heads], np.int64)
+    length = np.diff(records.head_ends)
     return PacketBatch(
-        data=np.frombuffer(b"".join([*heads, bytes(_REST)]), np.uint8),
-        offset=np.cumsum(length) - length,
+        data=np.concatenate([records.head, np.zeros(_REST, np.uint8)]),
+        offset=records.head_ends[:-1],
         caplen=length + _REST,
         wirelen=length + _REST,
-        ts_us=np.zeros(len(heads), np.int64),
-        link=np.array(links, np.int32),
+        ts_us=np.zeros(len(length), np.int64),
+        link=records.link[owner],
     )
 
 
@@ -146,8 +133,10 @@ def _cut(
     head = np.zeros((len(packets), width), np.uint8)
     length, l4 = np.zeros((2, len(packets)), np.uint16)
     captured = np.minimum(found.ip_captured, width)
-    rows, columns = np.nonzero(np.arange(width) < captured[:, None])
-    head[found.packet[rows], columns] = packets.data[found.ip_offset[rows] + columns]
+    columns = np.arange(width)
+    # Never beyond the buffer: something of `_REST` bytes, more than a row, follows the last head.
+    rows = packets.data[found.ip_offset[:, None] + columns]
+    head[found.packet] = np.where(columns < captured[:, None], rows, 0)
     length[found.packet] = captured
     l4[found.packet] = np.where(found.l4_offset < captured, found.l4_offset, 0)
     return head, length, l4

@@ -8,22 +8,14 @@ refused there if it is wrong.
 from __future__ import annotations
 
 import struct
-from binascii import a2b_base64
-from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address
-from typing import Any, cast, get_args
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import cast, get_args
 
 from mtc_sensor.errors import WireError
-from mtc_sensor.flow import IPV4_MAPPED_PREFIX
-from mtc_sensor.wire import broker_bin, events
-from mtc_sensor.wire.broker_bin import ADDRESS, COUNT, COUNT_DTYPE, PORT, REAL, STRING, VECTOR
-from mtc_sensor.wire.events import MtcEvent, Sample, SampleBatch, Verdict, VerdictBatch
+from mtc_sensor.wire import broker_bin, events, records
+from mtc_sensor.wire.broker_bin import ADDRESS, COUNT, PORT, REAL, STRING, VECTOR
+from mtc_sensor.wire.events import MtcEvent, SampleBatch, Verdict, VerdictBatch
 from mtc_sensor.wire.fields import (
-    MAX_HEADS,
     Codec,
     LinkType,
     Microseconds,
@@ -33,6 +25,7 @@ from mtc_sensor.wire.fields import (
     Text,
     Uid,
 )
+from mtc_sensor.wire.records import Records, StreamId
 from mtc_sensor.wire.values import MAX_COUNT, Address, Port, Proto, map_address
 
 _CACHED = 4096
@@ -46,14 +39,15 @@ class _UnusualError(Exception):
 _WAY_OUT = (_UnusualError, WireError, IndexError, ValueError, TypeError, struct.error)
 
 
-def decode(data: bytes) -> MtcEvent:
-    """Read an event. Raises WireError, and nothing else."""
+def decode(data: bytes) -> MtcEvent | Records:
+    """Read an event; samples become columns. Raises WireError, and nothing else."""
     if data.startswith(_SAMPLES):
         try:
             return _read_samples(data, len(_SAMPLES))
         except _WAY_OUT:
             pass  # the long way says what is wrong
-    return events.decode(broker_bin.decode_event(data))
+    event = events.decode(broker_bin.decode_event(data))
+    return Records.of(event.records) if isinstance(event, SampleBatch) else event
 
 
 def encode(event: MtcEvent) -> bytes:
@@ -75,7 +69,7 @@ def _beginning(event: type[SampleBatch | VerdictBatch], arguments: int) -> bytes
 
 
 _SAMPLES, _VERDICTS = _beginning(SampleBatch, 7), _beginning(VerdictBatch, 6)
-_RECORD, _VERDICT = bytes([VECTOR, 10]), bytes([VECTOR, 13])
+_VERDICT = bytes([VECTOR, 13])
 _NUMBER = struct.Struct(">BQ")
 _END = struct.Struct(">B16sBHB")
 """A host and its port."""
@@ -91,46 +85,22 @@ _kind, _time, _link = _codec(RecordKind), _codec(Microseconds), _codec(LinkType)
 _text, _uid, _real = _codec(Text), _codec(Uid), _codec(Real)
 _name_codec = _codec(Name)
 _name = lru_cache(_CACHED)(_name_codec.decode)
-_COUNT_TAG = bytes([COUNT])
 
 
-def _read_samples(data: bytes, at: int) -> SampleBatch:
+def _read_samples(data: bytes, at: int) -> Records:
     run, at = _read_text(data, at)
     node, at = _read_text(data, at)
     shard, at = _read_number(data, at)
     seq, at = _read_number(data, at)
     link, at = _read_number(data, at)
     size, at = _read_length(data, at, VECTOR)
-    if seq + size - 1 > MAX_COUNT:
+    if not 0 < size <= MAX_COUNT - seq + 1:
         raise _UnusualError
-    stream = _name(run), _name(node), shard
-    link = _link.decode(link)
-    records = []
-    for number in range(seq, seq + size):
-        record, at = _read_record(data, at)
-        records.append(Sample(*stream, number, link, *record))
-    if at != len(data):
+    stream = StreamId(_name(run), _name(node), shard)
+    found = records.read(data, at, stream, seq, size, _link.decode(link))
+    if found is None:
         raise _UnusualError
-    return SampleBatch(tuple(records))
-
-
-def _read_record(data: bytes, at: int) -> tuple[Iterable[Any], int]:
-    if not data.startswith(_RECORD, at):
-        raise _UnusualError
-    kind, at = _read_number(data, at + len(_RECORD))
-    uid, at = _read_text(data, at)
-    orig_h, orig_p = _end(data[at : at + _END.size])
-    at += _END.size
-    resp_h, resp_p = _end(data[at : at + _END.size])
-    start_us, at = _read_number(data, at + _END.size)
-    samples, at = _read_counts(data, at)
-    head, at = _read_heads(data, at)
-    tokens, at = _read_text(data, at)
-    record = (
-        _kind.decode(kind), _uid.decode(uid), orig_h, orig_p, resp_h, resp_p,
-        _time.decode(start_us), samples, head, _text.decode(tokens),
-    )  # fmt: skip
-    return record, at
+    return found
 
 
 def _read_number(data: bytes, at: int) -> tuple[int, int]:
@@ -155,35 +125,6 @@ def _read_length(data: bytes, at: int, tag: int) -> tuple[int, int]:
 def _read_text(data: bytes, at: int) -> tuple[bytes, int]:
     size, at = _read_length(data, at, STRING)
     return data[at : at + size], at + size
-
-
-@lru_cache(_CACHED)
-def _end(data: bytes) -> tuple[Address, Port]:
-    tag, address, port_tag, number, proto = _END.unpack(data)
-    if tag != ADDRESS or port_tag != PORT or proto == Proto.UNKNOWN:
-        raise _UnusualError
-    mapped = address.startswith(IPV4_MAPPED_PREFIX)
-    host = IPv4Address(address[12:]) if mapped else IPv6Address(address)
-    return host, Port(number, Proto(proto))
-
-
-def _read_counts(data: bytes, at: int) -> tuple[NDArray[np.uint64], int]:
-    size, at = _read_length(data, at, VECTOR)
-    end = at + size * COUNT_DTYPE.itemsize
-    if data[at : end : COUNT_DTYPE.itemsize] != _COUNT_TAG * size:
-        raise _UnusualError
-    return np.frombuffer(data, COUNT_DTYPE, size, at)["value"].astype(np.uint64), end
-
-
-def _read_heads(data: bytes, at: int) -> tuple[tuple[bytes, ...], int]:
-    size, at = _read_length(data, at, VECTOR)
-    if size > MAX_HEADS:
-        raise _UnusualError
-    heads = []
-    for _ in range(size):
-        text, at = _read_text(data, at)
-        heads.append(a2b_base64(text, strict_mode=True))
-    return tuple(heads), at
 
 
 def _write_verdicts(verdicts: tuple[Verdict, ...]) -> bytes:

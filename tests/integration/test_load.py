@@ -30,7 +30,8 @@ from mtc_sensor.streams import Streams, Totals
 from mtc_sensor.transports.base import Inbox
 from mtc_sensor.transports.zeromq import ZeroMQ
 from mtc_sensor.wire import topics
-from mtc_sensor.wire.events import Sample, Verdict
+from mtc_sensor.wire.events import Verdict
+from mtc_sensor.wire.records import Records
 from tests.integration.exporter import Exporter, ZeroMQBus
 from tests.integration.test_run import at, sensor, wait_for
 from tests.integration.test_transports import judge, running, samples
@@ -57,9 +58,9 @@ def judging(
 def slowly(seconds: float) -> Judge:
     """A judge that takes so long for each sample."""
 
-    def slow(some: Sequence[Sample], strain: float) -> list[list[Verdict]]:
-        time.sleep(seconds * len(some))
-        return judge(some)
+    def slow(parts: Sequence[Records], strain: float) -> list[list[Verdict]]:
+        time.sleep(seconds * sum(map(len, parts)))
+        return judge(parts)
 
     return slow
 

@@ -28,7 +28,9 @@ from mtc_sensor.transports.base import Inbox, Incoming, Subscribed, Transport, U
 from mtc_sensor.transports.websocket import APPLICATION, WebSocket, tls_context
 from mtc_sensor.transports.zeromq import FORMAT, Curve, ZeroMQ
 from mtc_sensor.wire import topics
+from mtc_sensor.wire.assemble import without_heads
 from mtc_sensor.wire.events import Grant, MtcEvent, Sample, SensorHello, Verdict, VerdictBatch
+from mtc_sensor.wire.records import Records
 from tests.integration.exporter import Exporter, WebSocketBus, ZeroMQBus
 from tests.unit.wire.build import sample
 
@@ -36,16 +38,16 @@ TOPICS = (topics.samples_of(0), topics.statuses_of(0))
 TIMEOUT_S = 60.0
 
 
-def judge(samples: Sequence[Sample], strain: float = 0.0) -> list[list[Verdict]]:
+def judge(parts: Sequence[Records], strain: float = 0.0) -> list[list[Verdict]]:
     return [
         [
-            Verdict(
-                "s1", s.run, s.node, s.shard, s.seq, s.uid, s.orig_h, s.orig_p, s.resp_h, s.resp_p,
-                s.start_us, s.kind, "echo", s.tokens, 0.5, 0, "",
+            Verdict("s1", *identity, "echo", words, 0.5, 0, "")
+            for identity, words in zip(
+                records.identities(), without_heads(records).documents(), strict=True
             )
         ]
-        for s in samples
-    ]  # fmt: skip
+        for records in parts
+    ]
 
 
 @contextmanager
@@ -141,8 +143,8 @@ class RefusingOnce(ZeroMQ):
 def test_a_sample_is_judged_again_unless_all_its_verdicts_were_sent(tmp_path: Path) -> None:
     models = [f"model-{number}" for number in range(MOST + 1)]
 
-    def all_judge(some: Sequence[Sample], strain: float) -> list[list[Verdict]]:
-        return [[replace(its[0], model=model) for model in models] for its in judge(some)]
+    def all_judge(parts: Sequence[Records], strain: float) -> list[list[Verdict]]:
+        return [[replace(its[0], model=model) for model in models] for its in judge(parts)]
 
     exporter, inbox = Exporter(samples(1)), Inbox()
     with ZeroMQBus([exporter], tmp_path) as bus:
@@ -234,7 +236,7 @@ def test_an_exporter_that_goes_makes_nothing_stale_for_others(tmp_path: Path) ->
         wait_for(lambda: wanted <= topics_of(Subscribed, heard, inbox))
         nodes[0].close(0)
         wait_for(lambda: bool(topics_of(Unsubscribed, heard, inbox)))
-        batch = VerdictBatch(tuple(judge(samples(1))[0]))
+        batch = VerdictBatch(tuple(judge([Records.of(samples(1))])[0]))
         both = [(topics.verdicts_for(f"worker-{n}"), batch) for n in (0, 1)]
         assert transport.publish(both, 0) == [False, True]
         assert transport.counts == {"stale": 1}
@@ -249,7 +251,7 @@ def test_only_verdicts_that_nobody_hears_count_as_dropped(
     """Hellos and grants are repeated: at an exporter's start and end nobody has to hear them."""
     monkeypatch.setattr(outgoing, "_UNHEARD_S", 0.05)
     repeated = SensorHello("s1", np.zeros(1, np.uint64)), Grant("s1", "r", "zeek", 0, 0, 9)
-    verdicts = VerdictBatch(tuple(judge(samples(1))[0]))
+    verdicts = VerdictBatch(tuple(judge([Records.of(samples(1))])[0]))
     said = [(topics.exporter("zeek"), event) for event in repeated]
     with ZeroMQBus([], tmp_path) as bus:
         transport = ZeroMQ(Inbox(), TOPICS, bus.xpub, bus.xsub)

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from mtc_sensor.batching import Batcher
 from mtc_sensor.config import BatchConfig, OverloadConfig
 from mtc_sensor.flow import Kind
-from mtc_sensor.wire.events import Sample
-from tests.unit.wire.build import sample as build
+from mtc_sensor.wire.records import Records, StreamId
+from tests.unit.wire.build import columns
 
-TEMPLATE = build(packets=1, heads=0)
+TEMPLATE = columns(1)
 
 
-def sample(seq: int, kind: Kind = Kind.EARLY) -> Sample:
-    return replace(TEMPLATE, seq=seq, kind=int(kind))
+def sample(*seqs: int, kind: Kind = Kind.EARLY, node: str = "zeek") -> Records:
+    rows = TEMPLATE.take([0] * len(seqs))
+    return replace(
+        rows,
+        stream=StreamId("r1", node, 0),
+        seq=np.array(seqs, np.uint64),
+        kind=np.full(len(seqs), kind, np.uint8),
+    )
 
 
 def filled(count: int, overload: OverloadConfig | None = None, size: int = 3) -> Batcher:
@@ -26,8 +33,8 @@ def filled(count: int, overload: OverloadConfig | None = None, size: int = 3) ->
     return batcher
 
 
-def seqs(samples: list[Sample]) -> list[int]:
-    return [one.seq for one in samples]
+def seqs(parts: list[Records]) -> list[int]:
+    return [seq for part in parts for seq in part.seq.tolist()]
 
 
 def test_nothing_is_due_where_nothing_waits() -> None:
@@ -76,7 +83,7 @@ def test_what_is_too_much_is_shed_by_the_policy(
     batcher = Batcher(BatchConfig(size=9), overload)
     for seq in range(6):
         early = Kind.EARLY if seq in (1, 4) else Kind.FINAL
-        batcher.add(sample(seq, early), float(seq))
+        batcher.add(sample(seq, kind=early), float(seq))
     assert seqs(batcher.shed()) == gone
     assert batcher.shed() == []
     batch, waited = batcher.take(10.0)
@@ -94,3 +101,35 @@ def test_what_is_left_after_shedding_fills_a_batch() -> None:
 
 def test_without_marks_nothing_is_shed() -> None:
     assert filled(4000).shed() == []
+
+
+def test_what_came_together_is_cut_where_a_batch_ends() -> None:
+    batcher = filled(1)
+    batcher.add(sample(1, 2, 3, 4), 1.0)
+    batch, waited = batcher.take(2.0)
+    assert seqs(batch) == [0, 1, 2]
+    assert waited.tolist() == [2.0, 1.0, 1.0]
+    assert len(batcher) == 2
+    assert seqs(batcher.take(2.0)[0]) == [3, 4]
+    assert len(batcher) == 0
+
+
+def test_the_samples_of_a_stream_are_judged_together() -> None:
+    batcher = Batcher(BatchConfig(size=9))
+    for seq, node in enumerate(("w2", "w1", "w2", "w1")):
+        batcher.add(sample(seq, node=node), float(seq))
+    batch, waited = batcher.take(4.0)
+    assert [(part.stream.node, part.seq.tolist()) for part in batch] == [
+        ("w1", [1, 3]), ("w2", [0, 2]),
+    ]  # fmt: skip
+    assert waited.tolist() == [3.0, 1.0, 4.0, 2.0]
+
+
+def test_shedding_cuts_what_came_together() -> None:
+    overload = OverloadConfig(skip_at=1, shed_at=3, policy="newest")
+    batcher = Batcher(BatchConfig(size=9), overload)
+    batcher.add(sample(1, 2), 0.0)
+    batcher.add(sample(3, 4, 5), 1.0)
+    assert seqs(batcher.shed()) == [4, 5]
+    assert len(batcher) == 3
+    assert seqs(batcher.take(1.0)[0]) == [1, 2, 3]

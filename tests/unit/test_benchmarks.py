@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from mtc_sensor.wire import binary_events, broker_bin, events
-from mtc_sensor.wire.events import Sample, SampleBatch, Verdict, VerdictBatch
+from mtc_sensor.wire.events import Sample, Verdict, VerdictBatch
+from mtc_sensor.wire.records import Records
+from tests.unit.wire.build import assert_equal_records
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
@@ -34,13 +35,13 @@ def samples(modules: Any) -> list[Sample]:
 def test_recorded_samples_are_numbered_on_the_wire(modules: Any, samples: list[Sample]) -> None:
     payloads = modules("recorded").Payloads(samples)
     for shard, seq in ((0, 1), (7, 50), (4095, 51), (0, 2**40)):
-        event = binary_events.decode(payloads.of(shard, seq))
-        assert isinstance(event, SampleBatch)
-        (decoded,) = event.records
-        sample = samples[seq % len(samples)]
-        assert (decoded.shard, decoded.seq, decoded.uid) == (shard, seq, sample.uid)
-        assert decoded.head == sample.head
-        assert np.array_equal(decoded.samples, sample.samples)
+        decoded = binary_events.decode(payloads.of(shard, seq, 3))
+        assert isinstance(decoded, Records)
+        expected = [
+            replace(samples[number % len(samples)], shard=shard, seq=number)
+            for number in range(seq, seq + 3)
+        ]
+        assert_equal_records(decoded, Records.of(expected))
 
 
 @pytest.mark.parametrize("seq", [1, 255, 0x0202_0202_0202_0202])

@@ -16,6 +16,7 @@ from mtc_sensor.measures import Measures
 from mtc_sensor.models.bundle import load_bundle
 from mtc_sensor.verdict import Verdicts
 from mtc_sensor.wire.events import Sample
+from mtc_sensor.wire.records import Records, StreamId
 from tests.unit.models.bundles import change_config, make_bundle
 from tests.unit.wire.build import sample as build
 
@@ -31,6 +32,9 @@ def head(sample: Sample) -> Sample:
         bytes.fromhex("45000064000000004006 0000") + ends + ports + bytes(8) + b"\x50" + bytes(7)
     )
     return replace(sample, head=(packet,) * 8)
+
+
+PARTS = [Records.of([*map(head, SAMPLES)])]
 
 
 class Failing(Model):
@@ -62,7 +66,10 @@ def models(
 
 
 def told(judge: SampleJudge, strain: float = 0.0) -> list[list[str]]:
-    return [[event.model for event in said] for said in judge([*map(head, SAMPLES)], strain)]
+    """Return the models of the verdicts on each sample."""
+    (said,) = judge(PARTS, strain)
+    assert {event.seq for event in said} <= {sample.seq for sample in SAMPLES}
+    return [[event.model for event in said if event.seq == sample.seq] for sample in SAMPLES]
 
 
 def test_all_models_are_asked_and_counted(paths: list[Path]) -> None:
@@ -100,9 +107,9 @@ def test_under_strain_the_costliest_is_left_out_and_verdicts_say_so(paths: list[
     measures, both = Measures(), models(paths)
     judge = SampleJudge("s1", both, measures=measures)
     judge._models[0].cost_s, judge._models[1].cost_s = 1.0, 2.0
-    said = judge([*map(head, SAMPLES)], 0.01)
-    assert [[event.model for event in events] for events in said] == [["byte_matrix"]] * 5
-    assert all(event.detail.endswith(" ran=byte_matrix") for events in said for event in events)
+    (said,) = judge(PARTS, 0.01)
+    assert [event.model for event in said] == ["byte_matrix"] * 5
+    assert all(event.detail.endswith(" ran=byte_matrix") for event in said)
     assert measures.read().shed == {"skipped:flowpic": 5}
     judge._models[0].cost_s = 3.0
     assert told(judge, 1.0) == [["flowpic"]] * 5
@@ -111,9 +118,9 @@ def test_under_strain_the_costliest_is_left_out_and_verdicts_say_so(paths: list[
 
 def test_the_only_model_is_never_left_out(paths: list[Path]) -> None:
     judge = SampleJudge("s1", models(paths)[:1])
-    said = judge([*map(head, SAMPLES)], 1.0)
-    assert [event.model for events in said for event in events] == ["byte_matrix"] * 5
-    assert all("ran=" not in event.detail for events in said for event in events)
+    (said,) = judge(PARTS, 1.0)
+    assert [event.model for event in said] == ["byte_matrix"] * 5
+    assert all("ran=" not in event.detail for event in said)
 
 
 def test_what_a_model_takes_is_what_it_costs(paths: list[Path]) -> None:
@@ -142,8 +149,8 @@ def test_evidence_is_left_out_under_strain_and_bounded_live(
 
 
 def explained(judge: SampleJudge, strain: float = 0.0) -> list[bool]:
-    said = judge([*map(head, SAMPLES)], strain)
-    return ["decided by" in event.detail for events in said for event in events]
+    (said,) = judge(PARTS, strain)
+    return ["decided by" in event.detail for event in said]
 
 
 def test_a_wall_clock_stepped_back_gives_no_negative_latency(paths: list[Path]) -> None:
@@ -161,3 +168,14 @@ def test_warming_up_says_and_counts_nothing(paths: list[Path]) -> None:
     SampleJudge("s1", models(paths), heard.append, measures=measures).warm_up()
     assert heard == []
     assert measures.read().verdicts == {}
+
+
+def test_verdicts_go_to_the_streams_of_their_samples(paths: list[Path]) -> None:
+    first = Records.of([*map(head, SAMPLES[:2])])
+    second = replace(Records.of([*map(head, SAMPLES[2:])]), stream=StreamId("r2", "w2", 3))
+    said = SampleJudge("s1", models(paths))([first, second])
+    assert [{(event.node, event.shard, event.seq) for event in its} for its in said] == [
+        {("worker-1", 0, 1), ("worker-1", 0, 2)},
+        {("w2", 3, 3), ("w2", 3, 4), ("w2", 3, 5)},
+    ]
+    assert all(event.uid == SAMPLES[0].uid for its in said for event in its)

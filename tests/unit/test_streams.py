@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,23 +16,24 @@ from mtc_sensor.wire.events import (
     Grant,
     MtcEvent,
     Resend,
-    Sample,
     SensorHello,
 )
-from tests.unit.wire.build import sample as build
+from mtc_sensor.wire.records import Records, StreamId
+from tests.unit.wire.build import columns
 
-TEMPLATE = build(packets=1, heads=0)
+TEMPLATE = columns(1)
 
 
-def sample(seq: int, node: str = "zeek", run: str = "r1", shard: int = 0) -> Sample:
-    return replace(TEMPLATE, seq=seq, node=node, run=run, shard=shard)
+def sample(*seqs: int, node: str = "zeek", run: str = "r1", shard: int = 0) -> Records:
+    rows = TEMPLATE.take([0] * len(seqs))
+    return replace(rows, stream=StreamId(run, node, shard), seq=np.array(seqs, np.uint64))
 
 
 def status(first: int, last: int, shed: int = 0, node: str = "zeek", run: str = "r1") -> Any:
     return ExporterStatus(run, node, 0, first, last, shed)
 
 
-def judge(streams: Streams, samples: list[Sample]) -> None:
+def judge(streams: Streams, samples: list[Records]) -> None:
     for event in samples:
         streams.judged(event)
 
@@ -100,7 +102,7 @@ def test_hello_is_repeated_to_an_exporter_whose_answer_did_not_arrive() -> None:
 
 def test_nothing_is_acked_to_an_exporter_that_has_gone() -> None:
     streams = one_exporter()
-    streams.sample(sample(1), 0.1)
+    streams.received(sample(1), 0.1)
     streams.moved("zeek", here=False)
     judge(streams, [sample(1)])
     assert grants(streams.poll(5.0)) == {}
@@ -108,10 +110,24 @@ def test_nothing_is_acked_to_an_exporter_that_has_gone() -> None:
     assert grants(streams.poll(5.1)) == {"zeek": (0, BUDGET)}
 
 
+def test_of_what_comes_together_only_the_new_is_judged() -> None:
+    streams = one_exporter()
+    both = sample(1, 2)
+    assert streams.received(both, 0.1) is both
+    new = streams.received(sample(2, 3, 1, 4), 0.2)
+    assert new is not None
+    assert new.seq.tolist() == [3, 4]
+    assert streams.counts == {"duplicate": 2}
+    streams.judged(both)
+    streams.shed(new)
+    assert grants(streams.poll(0.3)) == {"zeek": (4, BUDGET)}
+    assert streams.totals == Totals(judged=2, shed=2, lost=0, in_flight=0)
+
+
 def test_acks_follow_what_is_judged() -> None:
     streams = one_exporter()
     samples = [sample(1), sample(2), sample(3)]
-    assert all(streams.sample(s, 0.1) for s in samples)
+    assert all(streams.received(s, 0.1) for s in samples)
     assert grants(streams.poll(0.1)) == {}
     judge(streams, samples[:2])
     assert grants(streams.poll(0.1)) == {"zeek": (2, BUDGET)}
@@ -120,11 +136,11 @@ def test_acks_follow_what_is_judged() -> None:
 
 def test_a_sample_whose_verdicts_could_not_be_sent_is_asked_for_again() -> None:
     streams = one_exporter()
-    streams.sample(sample(1), 0.1)
+    streams.received(sample(1), 0.1)
     streams.judged(sample(1), sent=False)
     out = streams.poll(0.1)
     assert (resends(out), grants(out)) == ([(1, 1)], {})
-    assert streams.sample(sample(1), 0.2)
+    assert streams.received(sample(1), 0.2)
 
 
 def test_grants_are_repeated() -> None:
@@ -143,7 +159,7 @@ def test_a_stream_joined_in_its_middle_is_not_acked_before_the_exporter_says_whe
     None
 ):
     streams = Streams("s1", [0])
-    assert streams.sample(sample(5), 0.0)
+    assert streams.received(sample(5), 0.0)
     out = streams.poll(0.0)
     assert (hellos(out), grants(out)) == (["/zeek/mtc/exporter/zeek/"], {})
     assert hellos(streams.poll(0.4)) == []
@@ -155,7 +171,7 @@ def test_a_stream_joined_in_its_middle_is_not_acked_before_the_exporter_says_whe
 
 def test_gaps_are_asked_for() -> None:
     streams = one_exporter()
-    streams.sample(sample(2), 0.1)
+    streams.received(sample(2), 0.1)
     assert resends(streams.poll(0.1)) == [(1, 1)]
 
 
@@ -163,21 +179,21 @@ def test_a_reconnect_makes_exporter_and_sensor_agree_again() -> None:
     streams = one_exporter()
     samples = [sample(1), sample(2)]
     for event in samples:
-        streams.sample(event, 0.1)
+        streams.received(event, 0.1)
     judge(streams, samples)
     streams.connected(0.2)
     out = streams.poll(0.2)
     assert (hellos(out), grants(out)) == (["/zeek/mtc/exporters/"], {})
     streams.status(status(1, 2), 0.3)
     assert grants(streams.poll(0.3)) == {"zeek": (0, BUDGET)}
-    assert [streams.sample(event, 0.4) for event in samples] == [True, True]
+    assert [streams.received(event, 0.4) for event in samples] == samples
     judge(streams, samples)
     assert streams.totals == Totals(judged=2, shed=0, lost=0, in_flight=0)
 
 
 def test_drained_is_answered_with_a_last_grant() -> None:
     streams = one_exporter()
-    streams.sample(sample(1), 0.1)
+    streams.received(sample(1), 0.1)
     streams.drained(ExporterDrained("r1", "zeek", 0, 1), 0.2)
     streams.poll(0.2)
     judge(streams, [sample(1)])
@@ -189,8 +205,8 @@ def test_drained_is_answered_with_a_last_grant() -> None:
 
 def test_a_new_run_takes_the_place_of_the_old_one() -> None:
     streams = one_exporter()
-    streams.sample(sample(1), 0.1)
-    streams.sample(sample(3), 0.1)
+    streams.received(sample(1), 0.1)
+    streams.received(sample(3), 0.1)
     streams.status(status(1, 0, run="r2"), 0.2)
     assert streams.open == 1
     assert streams.totals == Totals(judged=0, shed=0, lost=1, in_flight=2)
@@ -220,9 +236,9 @@ def test_nodes_are_accounted_for_one_by_one() -> None:
     streams = Streams("s1", [0, 1])
     for shard in (0, 1):
         events = [sample(seq, node="w1", shard=shard) for seq in (1, 2)]
-        assert all(streams.sample(event, 0.1) for event in events)
+        assert all(streams.received(event, 0.1) for event in events)
         judge(streams, events[:1])
-    streams.sample(sample(1, node="w2"), 0.1)
+    streams.received(sample(1, node="w2"), 0.1)
     assert streams.by_node == {"w1": Totals(2, 0, 0, 2), "w2": Totals(0, 0, 0, 1)}
     streams.status(status(1, 0, node="w2", run="r2"), 0.2)
     streams.poll(0.2 + module.SILENT_S)
@@ -250,11 +266,11 @@ def test_draining_grants_no_more() -> None:
 
 def test_what_is_not_taken_is_counted_by_name() -> None:
     streams = one_exporter()
-    assert not streams.sample(sample(0), 0.1)
-    assert not streams.sample(sample(1, shard=1), 0.1)
-    assert not streams.sample(sample(10**6), 0.1)
-    assert streams.sample(sample(1), 0.1)
-    assert not streams.sample(sample(1), 0.1)
+    assert not streams.received(sample(0), 0.1)
+    assert not streams.received(sample(1, shard=1), 0.1)
+    assert not streams.received(sample(10**6), 0.1)
+    assert streams.received(sample(1), 0.1)
+    assert not streams.received(sample(1), 0.1)
     streams.status(status(0, 2**64 - 1), 0.1)
     streams.status(status(1, 2**64 - 1), 0.1)
     streams.drained(ExporterDrained("r1", "zeek", 0, 2**64 - 1), 0.1)
@@ -268,7 +284,7 @@ def test_numbers_at_the_end_of_the_range() -> None:
     streams = Streams("s1", [0])
     streams.status(status(2**64 - 1, 2**64 - 2), 0.0)
     assert grants(streams.poll(0.0)) == {"zeek": (2**64 - 2, 1)}
-    assert streams.sample(sample(2**64 - 1), 0.1)
+    assert streams.received(sample(2**64 - 1), 0.1)
     judge(streams, [sample(2**64 - 1)])
     assert grants(streams.poll(0.1)) == {"zeek": (2**64 - 1, 0)}
 
@@ -298,14 +314,14 @@ def test_what_all_exporters_have_on_the_way_never_exceeds_the_budget(
 ) -> None:
     streams, now = Streams("s1", [0]), 0.0
     exporters = {node: Exporter(node) for node in NODES}
-    waiting: dict[str, list[Sample]] = {node: [] for node in NODES}
+    waiting: dict[str, list[Records]] = {node: [] for node in NODES}
     for node, number in actions:
         now += 0.3
         exporter = exporters[node]
         publish = list(range(exporter.seq + 1, min(exporter.seq + number, exporter.limit) + 1))
         streams.status(status(exporter.acked + 1, exporter.seq, node=node), now)
         new = [sample(seq, node=node) for seq in publish]
-        assert all(streams.sample(event, now) for event in new)
+        assert all(streams.received(event, now) for event in new)
         waiting[node] += new
         exporter.seq += len(publish)
         done, waiting[node] = waiting[node][: number // 2], waiting[node][number // 2 :]

@@ -18,6 +18,8 @@ from mtc_sensor.transports.websocket import WebSocket
 from mtc_sensor.wire import binary_events
 from mtc_sensor.wire.envelope import ZeekEvent
 from mtc_sensor.wire.events import ExporterDrained, MtcEvent, SampleBatch, decode, encode
+from mtc_sensor.wire.records import Records
+from tests.unit.wire.build import columns
 
 RECORDED = Path(__file__).parents[1] / "data" / "wire"
 EVENT = ExporterDrained("r1", "zeek", 0, 1)
@@ -25,7 +27,7 @@ EVENT = ExporterDrained("r1", "zeek", 0, 1)
 
 def test_an_inbox_is_emptied_in_order() -> None:
     inbox = Inbox()
-    assert inbox.put([EVENT]) == 1
+    assert inbox.put([EVENT]) == 0
     inbox.put([Connected(1)], force=True)
     assert inbox.get(0.0) == [EVENT, Connected(1)]
     assert inbox.get(0.0) == []
@@ -34,10 +36,19 @@ def test_an_inbox_is_emptied_in_order() -> None:
 def test_a_full_inbox_takes_notices_only() -> None:
     inbox = Inbox(size=1)
     assert inbox.put([EVENT, EVENT]) == 1
-    assert inbox.put([EVENT]) == 0
-    assert inbox.put([Connected(1)], force=True) == 1
+    assert inbox.put([EVENT]) == 1
+    assert inbox.put([Connected(1)], force=True) == 0
     assert len(inbox) == 2
     assert len(inbox.get(0.0)) == 2
+    assert len(inbox) == 0
+
+
+def test_an_inbox_counts_samples() -> None:
+    inbox = Inbox(size=3)
+    assert inbox.put([columns(1, 2), columns(3, 4)]) == 2
+    assert len(inbox) == 2
+    assert inbox.put([columns(5)]) == 0
+    assert [item.seq.tolist() for item in inbox.get(0.0)] == [[1, 2], [5]]  # type: ignore[union-attr]
 
 
 def test_whoever_waits_for_an_inbox_is_woken() -> None:
@@ -110,20 +121,21 @@ def mutants(text: bytes, count: int) -> Iterator[bytes]:
 def assert_survives(
     transport: Transport,
     inbox: Inbox,
-    decode: Callable[[Message], MtcEvent],
+    decode: Callable[[Message], MtcEvent | Records],
     messages: Iterable[Message],
 ) -> None:
     records = []
 
-    def watched(message: Message) -> MtcEvent:
+    def watched(message: Message) -> MtcEvent | Records:
         event = decode(message)
-        assert isinstance(event, SampleBatch)
-        records.append(len(event.records))
+        assert isinstance(event, SampleBatch | Records)
+        records.append(len(event.records if isinstance(event, SampleBatch) else event))
         return event
 
     transport._deliver(watched, messages)
     undecodable = transport.counts["undecodable"]
-    assert len(inbox.get(0.0)) == sum(records)
+    assert len(inbox) == sum(records)
+    assert len(inbox.get(0.0)) == len(records)
     assert len(records) + undecodable == 10_000
     assert undecodable > 5_000
 

@@ -20,22 +20,21 @@ from mtc_sensor.sensor import Judge, Sensor
 from mtc_sensor.streams import Streams
 from mtc_sensor.transports.base import Inbox
 from mtc_sensor.transports.factory import make_transport
-from mtc_sensor.wire.events import Sample, Verdict
+from mtc_sensor.wire.events import Verdict
+from mtc_sensor.wire.records import Records
 
 MODEL = "echo"
 
 
-def judge(samples: Sequence[Sample], strain: float = 0.0) -> list[list[Verdict]]:
+def judge(parts: Sequence[Records], strain: float = 0.0) -> list[list[Verdict]]:
     """Return one verdict for each sample."""
     return [
         [
-            Verdict(
-                "echo", s.run, s.node, s.shard, s.seq, s.uid, s.orig_h, s.orig_p, s.resp_h,
-                s.resp_p, s.start_us, s.kind, MODEL, "benign", 0.5, 0, "",
-            )
+            Verdict("echo", *identity, MODEL, "benign", 0.5, 0, "")
+            for identity in records.identities()
         ]
-        for s in samples
-    ]  # fmt: skip
+        for records in parts
+    ]
 
 
 def make_sensor(
@@ -58,9 +57,9 @@ def main() -> None:
     ends = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ends.set())
 
-    def slowly(samples: Sequence[Sample], strain: float) -> list[list[Verdict]]:
-        time.sleep(options.slow * len(samples))
-        return judge(samples)
+    def slowly(parts: Sequence[Records], strain: float) -> list[list[Verdict]]:
+        time.sleep(options.slow * sum(map(len, parts)))
+        return judge(parts)
 
     sensor = make_sensor(
         TransportConfig.model_validate_json(options.config.read_bytes()), judge=slowly

@@ -28,6 +28,7 @@ from mtc_sensor.errors import CaptureError
 from mtc_sensor.flow import FlowBatch, Kind, Samples, unpack_samples
 from mtc_sensor.wire.assemble import to_flow_batch
 from mtc_sensor.wire.events import Sample
+from mtc_sensor.wire.records import Records
 from mtc_sensor.wire.values import Address, Port, Proto, unmap_address
 from mtc_sensor.zeek import program, scripts
 
@@ -150,7 +151,8 @@ def of_zeek(capture: Path, settings: FlowSettings, verify_checksums: bool) -> So
     lines = done.stdout.splitlines()
     samples = [_sample(*lines[i : i + _LINES]) for i in range(0, len(lines), _LINES)]
     return Source(
-        to_flow_batch(samples), frozenset(_RAW.get(sample.link, sample.link) for sample in samples)
+        to_flow_batch([Records.of(samples)] if samples else []),
+        frozenset(_RAW.get(sample.link, sample.link) for sample in samples),
     )
 
 

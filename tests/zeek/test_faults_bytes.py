@@ -6,9 +6,11 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mtc_sensor.wire.events import Sample, Verdict
+from mtc_sensor.wire.events import Verdict
+from mtc_sensor.wire.records import Records
 from tests.zeek.beside import TRANSPORTS, Zeek, meet, running, udp_frame
 from tests.zeek.echo import judge, make_sensor
 
@@ -22,11 +24,11 @@ def test_every_byte_survives(kind: str, tmp_path: Path) -> None:
         out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
         for n, frame in enumerate(frames):
             out.write(struct.pack("<IIII", 1_700_000_000, n, len(frame), len(frame)) + frame)
-    seen: list[Sample] = []
+    seen: list[Records] = []
 
-    def remember(samples: Sequence[Sample], strain: float) -> list[list[Verdict]]:
-        seen.extend(samples)
-        return judge(samples, strain)
+    def remember(parts: Sequence[Records], strain: float) -> list[list[Verdict]]:
+        seen.extend(parts)
+        return judge(parts, strain)
 
     config, script = meet(kind, tmp_path)
     with (
@@ -34,4 +36,6 @@ def test_every_byte_survives(kind: str, tmp_path: Path) -> None:
         Zeek(tmp_path / "zeek", pcap, script) as zeek,
     ):
         assert zeek.wait() == 0
-    assert [list(sample.head) for sample in seen] == [frames, []]
+    heads = np.concatenate([records.head for records in seen])
+    assert heads.tobytes() == b"".join(frames)
+    assert [n for records in seen for n in np.diff(records.head_offsets)] == [8, 0]

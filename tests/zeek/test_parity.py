@@ -11,7 +11,7 @@ from mtc_sensor import judging
 from mtc_sensor.capture.flows import FlowSettings
 from mtc_sensor.flow import FlowBatch, Kind
 from mtc_sensor.wire.assemble import to_flow_batch
-from mtc_sensor.wire.events import Sample
+from mtc_sensor.wire.records import Records
 from mtc_sensor.zeek_replay import ZeekSetup, replay_zeek
 from mtc_sensor.zeek_summary import ZeekSummary
 from tests.zeek import conversations
@@ -104,8 +104,8 @@ def test_over_the_wire(transport: str, tmp_path: Path, monkeypatch: pytest.Monke
     path = write_pcap(tmp_path / "all.pcap", in_order(talks))
     batches: list[FlowBatch] = []
 
-    def recorded(samples: Sequence[Sample], head_bytes: int) -> FlowBatch:
-        batches.append(to_flow_batch(samples, head_bytes))
+    def recorded(parts: Sequence[Records], head_bytes: int) -> FlowBatch:
+        batches.append(to_flow_batch(parts, head_bytes))
         return batches[-1]
 
     monkeypatch.setattr(judging, "to_flow_batch", recorded)

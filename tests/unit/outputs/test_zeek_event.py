@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from mtc_sensor.outputs.zeek_event import MOST, verdict_events
 from mtc_sensor.transports.base import MAX_MESSAGE
@@ -15,31 +14,18 @@ from mtc_sensor.wire.websocket_api import DataMessage
 from tests.unit.wire.test_events import VERDICT
 
 
-def test_streams_are_kept_apart_and_verdicts_in_order() -> None:
-    streams: list[dict[str, Any]] = [{}, {"node": "worker-2"}, {"shard": 1}, {"run": "later"}]
-    said = [
-        [replace(VERDICT, seq=seq, model=model, **streams[seq % 4]) for model in ("a", "b")]
-        for seq in range(40)
-    ]
-    messages, places = verdict_events(said)
-    assert [topic for topic, _ in messages] == [
-        f"/zeek/mtc/verdict/{node}/" for node in ("worker-1", "worker-2", "worker-1", "worker-1")
-    ]
-    for number, (_, batch) in enumerate(messages):
-        assert list(batch.verdicts) == [verdict for its in said[number::4] for verdict in its]
-        events.encode(batch)
-    assert places == [{seq % 4} for seq in range(40)]
-
-
-def test_a_sample_may_be_in_two_events_or_none() -> None:
-    said = [[VERDICT] * (MOST - 1), [VERDICT] * 2, [], [VERDICT] * MOST]
-    messages, places = verdict_events(said)
+def test_verdicts_stay_in_order_and_so_many_go_together() -> None:
+    said = [replace(VERDICT, seq=seq) for seq in range(2 * MOST + 1)]
+    messages = verdict_events(said)
+    assert {topic for topic, _ in messages} == {"/zeek/mtc/verdict/worker-1/"}
     assert [len(batch.verdicts) for _, batch in messages] == [MOST, MOST, 1]
-    assert places == [{0}, {0, 1}, set(), {1, 2}]
+    assert [verdict for _, batch in messages for verdict in batch.verdicts] == said
+    for _, batch in messages:
+        events.encode(batch)
 
 
 def test_nothing_said_is_no_event() -> None:
-    assert verdict_events([[], []]) == ([], [set(), set()])
+    assert verdict_events([]) == []
 
 
 def test_what_models_say_at_most_is_taken_by_the_transports() -> None:
@@ -51,7 +37,7 @@ def test_what_models_say_at_most_is_taken_by_the_transports() -> None:
     )  # fmt: skip
     short = replace(longest, label="benign", detail='"' * 300)
     for verdict in (longest, short):
-        messages, _ = verdict_events([[verdict]] * 200)
+        messages = verdict_events([verdict] * 200)
         assert sum(len(batch.verdicts) for _, batch in messages) == 200
         assert max(size_in_json(batch.verdicts) for _, batch in messages) < MAX_MESSAGE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from mtc_sensor.flow import Kind
 from mtc_sensor.wire.events import Sample, SampleBatch
+from mtc_sensor.wire.records import Records
 from mtc_sensor.wire.values import (
     MAX_COUNT,
     EnumValue,
@@ -128,3 +130,17 @@ def sample(packets: int = 8, heads: int = 8, seq: int = 1) -> Sample:
 def batch(count: int = 1, **shape: int) -> SampleBatch:
     """Return some samples of one stream, as an exporter would send them."""
     return SampleBatch(tuple(sample(seq=seq, **shape) for seq in range(1, count + 1)))
+
+
+def columns(*seqs: int) -> Records:
+    """Return samples of one packet each, of one stream."""
+    return Records.of([replace(sample(packets=1, heads=0), seq=seq) for seq in seqs])
+
+
+def assert_equal_records(ours: Records, theirs: Records) -> None:
+    """Compare all columns, their types too."""
+    assert ours.stream == theirs.stream
+    for field in fields(Records)[1:]:
+        one, other = getattr(ours, field.name), getattr(theirs, field.name)
+        assert one.dtype == other.dtype, field.name
+        np.testing.assert_array_equal(one, other, field.name)

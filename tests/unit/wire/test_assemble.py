@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from mtc_sensor.capture.decode import Decoder
 from mtc_sensor.capture.flows import FlowSettings, FlowTable
 from mtc_sensor.flow import FlowBatch, Kind
-from mtc_sensor.wire.assemble import to_flow_batch
+from mtc_sensor.wire import assemble
 from mtc_sensor.wire.events import Sample
+from mtc_sensor.wire.records import Records
 from mtc_sensor.wire.values import Address, Port, Proto, unmap_address
 from tests.unit.capture import frames
 from tests.unit.wire.build import sample
@@ -69,6 +70,10 @@ WAYS: list[Way] = [
     ("GRE", 101, lambda n: frames.ipv4(frames.gre(tcp4(n)), frames.GRE, src="10.9.9.9")),
     ("VXLAN, outer and inner", 1, lambda n: frames.ethernet(in_vxlan(n))),
 ]
+
+
+def to_flow_batch(samples: Sequence[Sample]) -> FlowBatch:
+    return assemble.to_flow_batch([Records.of([one]) for one in samples])
 
 
 def captured(packets: Sequence[bytes], link: int) -> FlowBatch:

@@ -107,6 +107,7 @@ def test_zeeks_verdicts(suffix: str) -> None:
 def test_we_write_verdicts_as_zeek_does() -> None:
     raw = (RECORDED / "MTC-verdict_batch.bin").read_bytes()
     event = binary_events.decode(raw)
+    assert isinstance(event, VerdictBatch)
     # But for the time that Zeek sends along.
     envelope = replace(read(RECORDED / "MTC-verdict_batch.bin"), network_time=None)
     assert binary_events.encode(event) == broker_bin.encode_event(envelope)
