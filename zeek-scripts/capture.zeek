@@ -174,11 +174,6 @@ function inverted(samples: vector of count): vector of count
 	return result;
 	}
 
-function has_flipped(id: conn_id, st: State): bool
-	{
-	return id$orig_p != st$orig_p || id$orig_h != st$orig_h;
-	}
-
 # Roles have flipped: what is still held is told anew.
 function flip(c: connection, st: State)
 	{
@@ -388,28 +383,25 @@ function take_packet(c: connection, st: State, pkts: count): count
 	return packed;
 	}
 
-# Whether the connection has enough packets for a final record now that it has `pkts`.
-function check_due(c: connection, st: State, pkts: count)
+# The connection has enough packets for a final record.
+function owe(c: connection, st: State)
 	{
-	if ( ! st$due && ( pkts >= min_packets || pkts == head_packets ) )
-		{
-		st$due = T;
-		hook owed(c, T);
-		}
-	}
-
-function head_length(c: connection, packed: count): count
-	{
-	return c?$tunnel ? head_bytes + tunnel_bytes(packed) : head_bytes;
+	st$due = T;
+	hook owed(c, T);
 	}
 
 # Takes the first packet. Of most connections it is the only one, so as little as possible is done.
 function first_packet(c: connection)
 	{
 	local bytes = c$orig$num_bytes_ip + c$resp$num_bytes_ip;
+	local length = head_bytes;
+
+	if ( c?$tunnel && length > 0 )
+		length += tunnel_bytes(bytes << 16);
+
 	c$mtc_first = FirstPacket($ts=get_current_packet_ts(), $orig_pkts=c$orig$num_pkts,
 	    $bytes=bytes, $size=c$orig$size + c$resp$size,
-	    $head=head_bytes > 0 ? get_current_packet()$data[:head_length(c, bytes << 16)] : "");
+	    $head=length > 0 ? get_current_packet()$data[:length] : "");
 
 	if ( min_packets > 1 )
 		return;
@@ -417,15 +409,16 @@ function first_packet(c: connection)
 	begin(c);
 
 	if ( c?$mtc )
-		check_due(c, c$mtc, 1);
+		owe(c, c$mtc);
 	}
 
-# Takes one of the first packets after that, the `pkts`th.
+# Takes one of the first packets after that, the `pkts`th. Like take_packet() it calls little.
 function early_packet(c: connection, st: State, pkts: count)
 	{
-	check_due(c, st, pkts);
+	if ( ! st$due && ( pkts >= min_packets || pkts == head_packets ) )
+		owe(c, st);
 
-	if ( has_flipped(c$id, st) )
+	if ( c$id$orig_p != st$orig_p || c$id$orig_h != st$orig_h )
 		flip(c, st);
 
 	if ( st?$past && pkts >= min_packets )
@@ -436,8 +429,11 @@ function early_packet(c: connection, st: State, pkts: count)
 	if ( st?$early_samples )
 		st$early_samples += packed | offset(st$first, get_current_packet_ts()) << 33;
 
-	if ( head_bytes > 0 )
-		st$head += get_current_packet()$data[:head_length(c, packed)];
+	if ( head_bytes == 0 )
+		return;
+
+	local length = c?$tunnel ? head_bytes + tunnel_bytes(packed) : head_bytes;
+	st$head += get_current_packet()$data[:length];
 	}
 
 # Has Zeek say when the next packet comes, in either direction.
@@ -550,7 +546,7 @@ event connection_flipped(c: connection)
 	{
 	if ( c?$mtc_first )
 		c$mtc_first$orig_pkts = 1 - c$mtc_first$orig_pkts;
-	else if ( c?$mtc && has_flipped(c$id, c$mtc) )
+	else if ( c?$mtc && ( c$id$orig_p != c$mtc$orig_p || c$id$orig_h != c$mtc$orig_h ) )
 		flip(c, c$mtc);
 	}
 

@@ -149,9 +149,9 @@ event file_sniff(f: fa_file, meta: fa_metadata)
 		add_word(c, "file", meta$mime_type);
 	}
 
-function add_certificate(words: vector of string, chain: vector of Files::Info): vector of string
+function certificate_words(chain: vector of Files::Info): vector of string
 	{
-	words += fmt("chain:%d", |chain|);
+	local words = vector(fmt("chain:%d", |chain|));
 
 	if ( |chain| == 0 || ! chain[0]?$x509 )
 		return words;
@@ -170,10 +170,19 @@ function add_certificate(words: vector of string, chain: vector of Files::Info):
 	return words;
 	}
 
-function port_class(p: port): string
+# What every document begins with.
+const beginnings: table[transport_proto] of string = {
+	[icmp] = " transport:icmp port:",
+	[tcp] = " transport:tcp port:",
+	[udp] = " transport:udp port:",
+};
+
+function beginning(r: Record): string
 	{
-	local number = port_to_count(p);
-	return number < 1024 ? cat(number) : number < 49152 ? "registered" : "dynamic";
+	local number = port_to_count(r$resp_p);
+	local family = is_v4_addr(r$orig_h) ? "ip:4" : "ip:6";
+	return family + beginnings[get_port_transport_proto(r$resp_p)] +
+	    ( number < 1024 ? cat(number) : number < 49152 ? "registered" : "dynamic" );
 	}
 
 hook sampled(c: connection, r: Record)
@@ -181,18 +190,16 @@ hook sampled(c: connection, r: Record)
 	if ( ! tokens )
 		return;
 
-	local words = vector(is_v4_addr(r$orig_h) ? "ip:4" : "ip:6",
-	    fmt("transport:%s", get_port_transport_proto(r$resp_p)),
-	    fmt("port:%s", port_class(r$resp_p)));
+	local text = beginning(r);
 
 	for ( service in c$service )
-		words += "service:" + to_lower(gsub(service, /[^!-~]/, "_"));
+		text += " service:" + to_lower(gsub(service, /[^!-~]/, "_"));
 
-	if ( c?$mtc_words )
-		words += c$mtc_words;
+	if ( c?$mtc_words && |c$mtc_words| > 0 )
+		text += " " + join_string_vec(c$mtc_words, " ");
 
 	if ( c?$ssl && c$ssl?$cert_chain )
-		words = add_certificate(words, c$ssl$cert_chain);
+		text += " " + join_string_vec(certificate_words(c$ssl$cert_chain), " ");
 
-	r$tokens = join_string_vec(words, " ");
+	r$tokens = text;
 	}

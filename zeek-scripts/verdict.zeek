@@ -65,30 +65,21 @@ export {
 # Verdicts on records that are no longer known, or that had one from the model.
 global stale_verdicts = 0;
 
-const kinds: table[Kind] of string = {
-	[EARLY] = "early",
-	[BLOCK] = "block",
-	[FINAL] = "final",
-};
-
 const malicious_flag = 1;
 const unknown_flag = 2;
-
-function span_of(samples: vector of count): interval
-	{
-	return |samples| > 0 ? ( samples[|samples| - 1] >> 33 ) * 1usec : 0sec;
-	}
 
 function new_verdict(p: Pending, sensor: string, o: Opinion): Verdict
 	{
 	local r = p$r;
+	local n = |r$samples|;
 	local id = conn_id($orig_h=r$orig_h, $orig_p=r$orig_p, $resp_h=r$resp_h, $resp_p=r$resp_p);
 	return Verdict($ts=network_time(), $uid=r$uid, $id=id,
 	    $proto=get_port_transport_proto(r$orig_p), $model=o$model, $label=o$label,
 	    $score=o$score, $malicious=o$flags & malicious_flag != 0,
-	    $unknown=o$flags & unknown_flag != 0, $kind=kinds[r$kind], $packets=|r$samples|,
+	    $unknown=o$flags & unknown_flag != 0, $packets=n,
+	    $kind=r$kind == EARLY ? "early" : r$kind == FINAL ? "final" : "block",
 	    $latency=current_time() - p$made, $detail=o$detail, $sensor=sensor, $c=p$c,
-	    $start=r$start, $span=span_of(r$samples));
+	    $start=r$start, $span=n > 0 ? ( r$samples[n - 1] >> 33 ) * 1usec : 0sec);
 	}
 
 function new_notice(v: Verdict, note: Notice::Type, msg: string): Notice::Info
@@ -104,7 +95,7 @@ function new_notice(v: Verdict, note: Notice::Type, msg: string): Notice::Info
 	return n;
 	}
 
-function raise_notices(v: Verdict)
+function raise_notice(v: Verdict)
 	{
 	local who = fmt("%s talks to %s port %s", v$id$orig_h, v$id$resp_h, v$id$resp_p);
 
@@ -112,48 +103,31 @@ function raise_notices(v: Verdict)
 		NOTICE(new_notice(v, Malicious_Flow, fmt(
 		    "%s like %s: model %s gives malicious traffic a probability of %.3f", who, v$label,
 		    v$model, v$score)));
-	else if ( v$unknown && notice_unknown )
+	else
 		NOTICE(new_notice(v, Unknown_Traffic, fmt(
 		    "%s like nothing that model %s knows: its best guess has a probability of %.3f",
 		    who, v$model, v$score)));
 	}
 
-# Whether an opinion is on a record that this node has given out, and the first from its model.
-function is_expected(st: Stream, o: Opinion): bool
+# Takes an opinion on a record that this node has given out, the first from its model; returns
+# whether it is that. There are thousands in a second: no more is called or looked up than must be.
+function take_opinion(p: Pending, sensor: string, o: Opinion): bool
 	{
-	if ( o$seq !in st$pending || o$seq > st$highest )
-		return F;
-
-	local p = st$pending[o$seq];
-
-	if ( p$r$uid != o$uid || int_to_count(enum_to_int(p$r$kind)) != o$kind || o$model in p$models )
+	if ( p$r$uid != o$uid || enum_to_int(p$r$kind) != o$kind || o$model in p$models )
 		return F;
 
 	add p$models[o$model];
+	local v = new_verdict(p, sensor, o);
+
+	if ( hook policy(v) )
+		{
+		Log::write(LOG, v);
+
+		if ( v$malicious || v$unknown && notice_unknown )
+			raise_notice(v);
+		}
+
 	return T;
-	}
-
-function take_opinion(st: Stream, sensor: string, o: Opinion)
-	{
-	if ( ! ( o$score >= 0.0 && o$score <= 1.0 ) || o$model == "" || o$label == "" )
-		{
-		++refused;
-		return;
-		}
-
-	if ( ! is_expected(st, o) )
-		{
-		++stale_verdicts;
-		return;
-		}
-
-	local v = new_verdict(st$pending[o$seq], sensor, o);
-
-	if ( ! hook policy(v) )
-		return;
-
-	Log::write(LOG, v);
-	raise_notices(v);
 	}
 
 event MTC::verdict_batch(their_version: count, sensor: string, their_run: string,
@@ -162,8 +136,16 @@ event MTC::verdict_batch(their_version: count, sensor: string, their_run: string
 	if ( ! is_ours(their_version, their_run, their_node, shard) )
 		return;
 
+	local st = streams[shard];
+
 	for ( _, o in verdicts )
-		take_opinion(streams[shard], sensor, o);
+		{
+		if ( ! ( o$score >= 0.0 && o$score <= 1.0 ) || o$model == "" || o$label == "" )
+			++refused;
+		else if ( o$seq > st$highest || o$seq !in st$pending ||
+		          ! take_opinion(st$pending[o$seq], sensor, o) )
+			++stale_verdicts;
+		}
 	}
 
 event zeek_init() &priority=5
