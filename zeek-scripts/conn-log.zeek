@@ -1,8 +1,14 @@
-##! Adds verdicts to conn.log, as far as they came while the connection lived.
+##! Adds verdicts to conn.log.
+##!
+##! Live, a line is written when its connection ends, with the verdicts that have come by then: in
+##! general those on the early record and on blocks, if the connection goes on for longer than the
+##! sensor takes, and never those on the final record. In a replay a line waits until all records of
+##! its connection have been judged; so lines are there for all connections that gave a record.
 
 @load base/protocols/conn
 
 @load ./capture
+@load ./publish
 @load ./verdict
 
 module MTC;
@@ -10,6 +16,10 @@ module MTC;
 redef record State += {
 	## The verdict that counts most so far.
 	verdict: Verdict &optional;
+	## Whether the final record was given to a stream and has not been judged.
+	undecided: bool &default=F;
+	## What holds the line in conn.log back.
+	delay: Log::DelayToken &optional;
 };
 
 redef record Conn::Info += {
@@ -17,7 +27,13 @@ redef record Conn::Info += {
 	mtc_label: string &log &optional;
 	## Of a malicious verdict the probability of that, of others that of the label.
 	mtc_score: double &log &optional;
+	## The connection's state, as long as the line has to wait for a verdict.
+	mtc: State &optional;
 };
+
+# Packets wait for the sensor before there are so many lines that do.
+const longest_delay = 36500days;
+const most_delayed = 10000000;
 
 # Malicious counts more than any label, a label more than unknown, then the higher score.
 function weight(v: Verdict): double
@@ -33,11 +49,73 @@ hook policy(v: Verdict) &priority=-10
 		st$verdict = v;
 	}
 
-event connection_state_remove(c: connection)
+function label(info: Conn::Info, st: State)
 	{
-	if ( ! c?$conn || ! c?$mtc || ! c$mtc?$verdict )
+	if ( ! st?$verdict )
 		return;
 
-	c$conn$mtc_label = c$mtc$verdict$label;
-	c$conn$mtc_score = c$mtc$verdict$score;
+	info$mtc_label = st$verdict$label;
+	info$mtc_score = st$verdict$score;
+	}
+
+# After publish.zeek has given the record to a stream.
+hook sampled(c: connection, r: Record) &priority=-15
+	{
+	if ( replaying && r$kind == FINAL )
+		c$mtc$undecided = T;
+	}
+
+# After the final record was made, before the line is written.
+event connection_state_remove(c: connection) &priority=-1
+	{
+	if ( ! c?$conn || ! c?$mtc )
+		return;
+
+	label(c$conn, c$mtc);
+
+	if ( c$mtc$undecided )
+		c$conn$mtc = c$mtc;
+	}
+
+# Called when a line goes on its way, also because Zeek ends.
+function released(rec: any, id: Log::ID): bool
+	{
+	local info = rec as Conn::Info;
+	label(info, info$mtc);
+	delete info$mtc$delay;
+	delete info$mtc;
+	return T;
+	}
+
+# The last, for what others veto cannot be released any more.
+hook Log::log_stream_policy(rec: any, id: Log::ID) &priority=-100
+	{
+	if ( id != Conn::LOG )
+		return;
+
+	local info = rec as Conn::Info;
+
+	if ( info?$mtc )
+		info$mtc$delay = Log::delay(id, info, released);
+	}
+
+hook answered(p: Pending)
+	{
+	if ( ! replaying || p$r$kind != FINAL )
+		return;
+
+	local st = p$c$mtc;
+	st$undecided = F;
+
+	if ( st?$delay )
+		Log::delay_finish(Conn::LOG, p$c$conn, st$delay);
+	}
+
+event zeek_init() &priority=-5
+	{
+	if ( ! replaying )
+		return;
+
+	Log::set_max_delay_interval(Conn::LOG, longest_delay);
+	Log::set_max_delay_queue_size(Conn::LOG, most_delayed);
 	}

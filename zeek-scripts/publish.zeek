@@ -88,6 +88,9 @@ global refused = 0;
 # Called when a stream can go on, or has to wait.
 global progress: hook(st: Stream);
 
+# Called with each record that is acked: its verdicts have come, or never will.
+global answered: hook(p: Pending);
+
 # The capture's link type, as in pcap files; there it is not known any more at their end.
 global link_type = 0;
 
@@ -283,8 +286,11 @@ event MTC::grant(their_version: count, sensor: string, their_run: string, their_
 	st$heard = current_time();
 	st$granted = T;
 
-	if ( acked > st$acked )
-		st$acked = acked;
+	while ( st$acked < acked )
+		{
+		++st$acked;
+		hook answered(st$pending[st$acked]);
+		}
 
 	if ( st$acked > st$sent )
 		st$sent = st$acked;

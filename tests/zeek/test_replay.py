@@ -31,7 +31,23 @@ def test_every_sample_is_judged(
     assert summary["exported"] == summary["judged"] > 0
     assert (summary["shed"], summary["lost"], summary["errors"]) == (0, 0, [])
     assert summary["dropped"] == {}
-    assert (tmp_path / "conn.log").is_file()
+    judged, labels = judged_and_labels(tmp_path)
+    assert {uid for uid in labels if labels[uid] != "-"} == judged
+    assert len(labels) == summary["flows"] > len(judged)
+
+
+def judged_and_labels(logs: Path) -> tuple[set[str], dict[str, str]]:
+    """Return the connections in mtc.log, and what conn.log says of all."""
+    judged = {uid for (uid,) in columns(logs / "mtc.log", "uid")}
+    return judged, dict(columns(logs / "conn.log", "uid", "mtc_label"))
+
+
+def columns(log: Path, *names: str) -> list[list[str]]:
+    """Return columns of one of Zeek's logs."""
+    lines = [line.split("\t") for line in log.read_text().splitlines()]
+    (fields,) = (line[1:] for line in lines if line[0] == "#fields")
+    places = [fields.index(name) for name in names]
+    return [[line[place] for place in places] for line in lines if line[0][0] != "#"]
 
 
 SAME = (
@@ -102,15 +118,18 @@ def test_a_sensor_that_has_gone_is_an_error(
     last: Callable[[MtcEvent], bool],
     missing: str,
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(Leaving, "last", staticmethod(last), raising=False)
     monkeypatch.setattr(websocket, "WebSocket", Leaving)
-    command = ["replay", "--zeek", "--transport", "websocket", "--models", "byte-cnn", str(DEMO)]
-    assert run(command) == 1
+    command = ["replay", "--zeek", "--transport", "websocket", "--models", "byte-cnn"]
+    assert run([*command, "--out", str(tmp_path), str(DEMO)]) == 1
     error = capsys.readouterr().err
     assert re.search(f"zeek ended before all was settled, {missing} samples not judged: ", error)
     assert "the sensor of shard 0 has gone after sample" in error
+    judged, labels = judged_and_labels(tmp_path)
+    assert {uid for uid in labels if labels[uid] != "-"} == judged > set()
 
 
 def test_every_notice_is_raised_if_asked_for(
