@@ -169,11 +169,10 @@ def _effects(
     parts: Parts,
     columns: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    shape = model.bundle.spec.shape
-    single = model.ask(inputs[part] for part in chunks(len(inputs), shape, _VALUES))
-    changed = model.ask(
-        without(inputs, parts.take(part)) for part in chunks(len(parts.input), shape, _VALUES)
-    )
+    asked = parts.after_nothing(len(inputs))  # together, for they have packets in common
+    slices = chunks(len(asked.input), model.bundle.spec.shape, _VALUES)
+    found = model.ask(without(inputs, asked.take(part)) for part in slices)
+    single, changed = found[: len(inputs)], found[len(inputs) :]
     total = np.zeros((int(rows.max(initial=-1)) + 1, len(columns)))
     np.add.at(total, rows, single)
     count = np.maximum(np.bincount(rows), 1)[:, None]

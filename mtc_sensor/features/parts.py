@@ -55,6 +55,13 @@ class Parts(NamedTuple):
         """Return some of them, in order."""
         return Parts(self.spec, *(column[which] for column in self[1:]))
 
+    def after_nothing(self, inputs: int) -> Parts:
+        """Return them after an empty part of each of `inputs` inputs."""
+        zero, box = np.zeros(inputs, np.int64), np.zeros((inputs, self.begin.shape[1]), np.int64)
+        first = (np.arange(inputs), box, box, zero, zero)
+        columns = zip(first, self[1:], strict=True)
+        return Parts(self.spec, *(np.concatenate(pair) for pair in columns))
+
     def where(self, at: int) -> tuple[int | slice, ...]:
         """Return the index of a part's values in the inputs."""
         box = zip(self.begin[at].tolist(), self.end[at].tolist(), strict=True)
@@ -117,8 +124,8 @@ def without(inputs: Tensor, parts: Parts) -> Tensor:
         at, begin, end = np.arange(size), parts.begin[:, axis, None], parts.end[:, axis, None]
         along = [size if axis == other else 1 for other in range(axes)]
         inside = inside & ((begin <= at) & (at < end)).reshape(-1, *along)
-    changed = inputs[torch.from_numpy(parts.input).to(inputs.device)]
-    return changed.masked_fill_(torch.from_numpy(inside).to(inputs.device), 0)
+    outside = torch.from_numpy(~inside).to(inputs.device)
+    return inputs[torch.from_numpy(parts.input).to(inputs.device)] * outside
 
 
 def _filled(inputs: Tensor, parts: Parts) -> NDArray[np.bool_]:
