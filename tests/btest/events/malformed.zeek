@@ -39,7 +39,13 @@ hook MTC::policy(v: MTC::Verdict)
 	local none = MTC::Opinion($orig_h=10.0.0.1, $orig_p=1/tcp, $resp_h=10.0.0.2, $resp_p=2/tcp,
 	    $start_us=0);
 	local unknown = opinion(1, "Cnone", "m", 0.5);
-	local opinions = vector(none, unknown, opinion(999999, v$uid, "m", 0.5),
+	local no_number = opinion(1, v$uid, "m", 0.5);
+	delete no_number$seq;
+	local no_uid = opinion(1, v$uid, "m", 0.5);
+	delete no_uid$uid;
+	local no_score = opinion(1, v$uid, "m", 0.5);
+	delete no_score$score;
+	local opinions = vector(none, no_number, no_uid, no_score, unknown, opinion(999999, v$uid, "m", 0.5),
 	    opinion(1, v$uid, "m", 1.5), opinion(1, v$uid, "", 0.5), opinion(1, v$uid, "m", -0.5));
 
 	for ( seq, p in MTC::streams[0]$pending )
