@@ -21,7 +21,7 @@ from mtc_sensor.flow import FlowBatch, Kind
 from mtc_sensor.fusion import Members
 from mtc_sensor.models.bundle import Bundle, bundle_path, check_reference, load_bundle
 from mtc_sensor.models.inputs import chunks, inputs_of
-from mtc_sensor.models.novelty import calibrated
+from mtc_sensor.models.novelty import calibrated, feature_width
 from mtc_sensor.models.serving import prepared
 from mtc_sensor.verdict import Verdicts, judge
 
@@ -117,18 +117,20 @@ class Model:
     def _outputs(
         self, inputs: Iterator[Tensor], rows: NDArray[np.int64] | None, count: int
     ) -> Outputs:
-        columns = [np.empty((0, len(self.policy.labels) + 1), np.float32)]
-        columns += [self._forward(part) for part in inputs]
-        values = np.concatenate(columns)
+        given = count if rows is None else len(rows)
+        values = _stacked(map(self._forward, inputs), (given, len(self.policy.labels) + 1))
         if rows is not None:
             values = mean_by_row(values, rows, count)
         return self._calibrated(values[:, :-1], values[:, -1])
 
     def features(self, batch: FlowBatch) -> NDArray[np.float32]:
         """Return (inputs, d) what novelty is measured by: a row for every input of the records."""
+        inputs, rows = self.inputs(batch)
+        given = len(batch) if rows is None else len(rows)
+        width = feature_width(self.bundle.network, self.bundle.spec.shape)
         with torch.inference_mode():
-            parts = [self.bundle.outputs(part)[1].cpu() for part in self.inputs(batch)[0]]
-        return torch.cat(parts).numpy() if parts else np.empty((0, 1), np.float32)
+            parts = (self.bundle.outputs(part)[1].cpu().numpy() for part in inputs)
+            return _stacked(parts, (given, width))
 
     def inputs(self, batch: FlowBatch) -> tuple[Iterator[Tensor], NDArray[np.int64] | None]:
         """Return the inputs in batches on the device, and the record of each (None: in order)."""
@@ -277,6 +279,19 @@ def _padded(inputs: Tensor) -> Tensor:
     step = 1 << max(0, (len(inputs) - 1).bit_length() - 3)
     room = -len(inputs) % step
     return torch.cat([inputs, inputs.new_zeros(room, *inputs.shape[1:])]) if room else inputs
+
+
+def _stacked(parts: Iterable[NDArray[np.float32]], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return the rows of all parts in one array of `shape`, which is there before they are.
+
+    Kept one by one, each would hold the heap above the large inputs that it was computed of: 1500 x
+    1500 pictures took 9 MB each that way until the last was done.
+    """
+    rows, end = np.empty(shape, np.float32), 0
+    for part in parts:
+        begin, end = end, end + len(part)
+        rows[begin:end] = part
+    return rows
 
 
 def mean_by_row(

@@ -1,4 +1,6 @@
 import copy
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,6 +119,42 @@ def test_forward_passes_are_bounded(flowpic_model: Model, monkeypatch: pytest.Mo
     flowpic_model.predict(records())
     hook.remove()
     assert max(sizes) == 4  # the power of two below
+
+
+LARGE = """
+import resource
+from pathlib import Path
+from mtc_sensor.features.spec import parse_spec
+from mtc_sensor.inference import Model
+from mtc_sensor.models.bundle import Bundle
+from mtc_sensor.models.networks import build_network
+from mtc_sensor.models.schema import BundleConfig
+from tests.unit.models.bundles import settings
+from tests.unit.test_inference import records
+
+config = settings("flowpic") | {"weights_sha256": "0" * 64, "reference_sha256": "0" * 64}
+config["network"] = {"name": "flowpic-lenet", "args": {}}
+config["input"] |= {"resolution": 800, "direction": False}
+spec = parse_spec(config["input"])
+network = build_network("flowpic-lenet", spec.shape, 3, {}).eval()
+model = Model(Bundle(Path("large"), BundleConfig.model_validate(config), spec, network), "cpu")
+peaks = []
+for count in (3, 60):
+    model.features(records(count))
+    model.outputs(records(count))
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peaks[1] - peaks[0])
+"""
+"""Prints how many kB more 137 pictures take than the first few."""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_large_pictures() -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 60_000
 
 
 def test_a_record_without_a_picture_has_no_probabilities(flowpic_model: Model) -> None:
