@@ -29,6 +29,9 @@ def prepared(network: nn.Module) -> nn.Module:
     for part in [module for module in changed.modules() if isinstance(module, nn.Sequential)]:
         _fold(part)
         _flatten_convolutions(part)
+        for layer in list(part)[1:]:
+            if isinstance(layer, nn.ReLU):
+                layer.inplace = True  # what comes before it needs its output no more
     for weights in changed.parameters():
         if weights.ndim == _PICTURES:
             weights.data = weights.data.contiguous(memory_format=torch.channels_last)
