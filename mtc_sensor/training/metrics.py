@@ -172,9 +172,9 @@ def calibration_error(
 def debiased_calibration_error(
     probabilities: Floats, labels: Labels, weights: Floats | None = None
 ) -> float:
-    """Return the root mean square calibration error, less what chance adds: few rows raise it not.
+    """Return the root mean square calibration error less what chance adds to it where rows are few.
 
-    Of 15 bins of as many rows each, the squared gap between confidence and accuracy less the
+    In 15 bins of as many rows each: the squared gap between confidence and accuracy less the
     variance of that accuracy; 0 where chance explains more than there is.
 
     Kumar, Liang, Ma: "Verified Uncertainty Calibration", NeurIPS 2019.
