@@ -5,8 +5,8 @@
 The plain loop takes one record at a time, through the same network without gradients, and has its
 inputs for nothing: they are built before the clock runs. Our sides begin with records as they come
 off the wire: `outputs` builds the inputs, asks the network and calibrates; `judge`, which is what
-the sensor does, makes verdicts of that too, malicious ones with evidence, which costs as much as
-some 20 records. The sides take turns; the best of ``--rounds`` counts.
+the sensor does, makes verdicts of that too, malicious ones with evidence, as in a replay; live
+it is bounded. The sides take turns; the best of ``--rounds`` counts.
 """
 
 from __future__ import annotations

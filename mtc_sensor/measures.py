@@ -85,7 +85,7 @@ class Reading:
     verdicts: dict[tuple[str, str], int]
     """Verdicts by model and label."""
     shed: dict[str, int]
-    """Samples that were not judged, or not by all models, by the reason."""
+    """Samples that were not judged, or not by all models, or not explained, by the reason."""
     queues: dict[str, int]
     """What waits now, by the queue's name."""
     versions: dict[str, str]
@@ -156,7 +156,10 @@ class Measures:
         self._verdicts[model, label] += count
 
     def shed(self, reason: str, count: int = 1) -> None:
-        """Count samples that were not judged; with ``skipped:<model>`` not by that model."""
+        """Count samples that were not judged; with ``skipped:<model>`` not by that model.
+
+        With ``unexplained:<model>``: malicious verdicts that do not say what decided them.
+        """
         self._shed[reason] += count
 
     def queue(self, name: str, depth: int) -> None:

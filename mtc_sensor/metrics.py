@@ -81,7 +81,12 @@ def _accounts(reading: Reading) -> Iterable[Metric]:
         for state, count in asdict(totals).items():
             samples.add_metric([node, state], count)
     yield from (samples, sampled)
-    yield _counter("shed", "Samples not judged, or not by all models.", "reason", reading.shed)
+    yield _counter(
+        "shed",
+        "Samples not judged, or not by all models, or not explained.",
+        "reason",
+        reading.shed,
+    )
     yield _counter("dropped", "Events that were not taken.", "reason", reading.dropped)
 
 
