@@ -54,8 +54,10 @@ redef MTC::summary_file = "{summary}";
 redef Notice::default_suppression_interval = {suppress_s:f} secs;
 """
 
+# On a bus Zeek publishes every line of every log, unless it is told not to.
 _ZEROMQ = """\
 @load policy/frameworks/cluster/backend/zeromq
+redef Log::enable_remote_logging = F;
 redef Cluster::Backend::ZeroMQ::run_proxy_thread = T;
 redef Cluster::Backend::ZeroMQ::listen_xpub_endpoint = "{xpub}";
 redef Cluster::Backend::ZeroMQ::listen_xsub_endpoint = "{xsub}";
@@ -71,6 +73,7 @@ event zeek_init()
 """
 _BROKER = """\
 @load policy/frameworks/cluster/backend/broker
+redef Log::enable_remote_logging = F;
 event zeek_init()
     {{
     Broker::listen("127.0.0.1", {port}/tcp);

@@ -10,6 +10,9 @@
 
 redef Cluster::Backend::ZeroMQ::run_proxy_thread = T;
 
+# On a bus Zeek would publish every line of every log, for loggers that there are none of.
+redef Log::enable_remote_logging = F;
+
 module MTC;
 
 export {
