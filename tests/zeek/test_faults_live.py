@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import threading
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import zmq
 
 from tests.zeek.beside import TRANSPORTS, Echo, Zeek, meet, wait_for, write_flows
+from tests.zeek.bystander import ANSWERS, Bystander, OnBroker, OnProxy
 
 pytestmark = pytest.mark.zeek
 logger = logging.getLogger(__name__)
@@ -129,43 +128,6 @@ def test_zeek_is_restarted(kind: str, tmp_path: Path) -> None:
     assert totals["judged"] >= len(first.verdicts) + len(second.verdicts)
 
 
-class Bystander:
-    """Sends events to itself over the cluster's bus and measures how long they take."""
-
-    def __init__(self, folder: Path) -> None:
-        self.delays: list[float] = []
-        self._xpub, self._xsub = f"ipc://{folder}/xpub", f"ipc://{folder}/xsub"
-        self._ends = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Bystander:
-        self._thread.start()
-        wait_for(lambda: self.delays)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        with (
-            zmq.Context() as context,
-            context.socket(zmq.SUB) as sub,
-            context.socket(zmq.XPUB) as pub,
-        ):
-            sub.connect(self._xpub)
-            sub.subscribe("bystander")
-            pub.connect(self._xsub)
-            while pub.recv() != b"\1bystander":
-                pass
-            while not self._ends.wait(0.01):
-                sent = time.monotonic()
-                pub.send_multipart([b"bystander", b"me", b"none", b""])
-                sub.poll(10_000)
-                sub.recv_multipart(zmq.NOBLOCK)
-                self.delays.append(time.monotonic() - sent)
-
-
 @pytest.mark.parametrize("kind", by_default("websocket"))
 def test_a_sensor_is_stopped(kind: str, tmp_path: Path) -> None:
     stop(kind, tmp_path, 6.0)
@@ -179,13 +141,17 @@ def test_a_sensor_is_stopped_for_long(kind: str, tmp_path: Path) -> None:
 
 def stop(kind: str, folder: Path, seconds: float) -> None:
     config, script = meet(kind, folder)
+    with script.open("a") as more:
+        more.write(ANSWERS)
+    other = OnBroker(config.broker.port) if kind == "broker" else OnProxy(folder)
     with start(folder, script) as zeek, Echo(folder, config) as sensor:
         wait_for(lambda: len(zeek.verdicts) > RATE)
-        undisturbed = watch(zeek, kind, folder, 2.0)[1]
-        before_fault = lag(zeek)
-        os.kill(sensor.process.pid, signal.SIGSTOP)
-        time.sleep(2.5)  # until the queue is full
-        memory, delays = watch(zeek, kind, folder, seconds - 2.5)
+        with other:
+            undisturbed = watch(zeek, other, 2.0)[1]
+            before_fault = lag(zeek)
+            os.kill(sensor.process.pid, signal.SIGSTOP)
+            time.sleep(2.5)  # until the queue is full
+            memory, delays = watch(zeek, other, seconds - 2.5)
         before = len(zeek.verdicts)
         os.kill(sensor.process.pid, signal.SIGCONT)
         continued = time.monotonic()
@@ -195,7 +161,8 @@ def stop(kind: str, folder: Path, seconds: float) -> None:
         counters = assert_accounted(zeek)
     logger.info(
         f"{kind}: memory {memory[0]:.1f} to {max(memory):.1f} MB, delay at most "
-        f"{max(undisturbed) * 1000:.1f} ms before, {max(delays) * 1000:.1f} ms while stopped, "
+        f"{max(undisturbed) * 1000:.1f} ms before, {max(delays) * 1000:.1f} ms while stopped "
+        f"(99.9 %: {np.quantile(delays, 0.999) * 1000:.1f} ms), "
         f"resumed after {resumed:.2f} s, lag {before_fault:.2f} s before, {lag(zeek):.2f} s in "
         f"all; {counters}"
     )
@@ -206,15 +173,14 @@ def stop(kind: str, folder: Path, seconds: float) -> None:
     assert counters["shed"] > 0
 
 
-def watch(zeek: Zeek, kind: str, folder: Path, seconds: float) -> tuple[list[float], list[float]]:
+def watch(zeek: Zeek, other: Bystander, seconds: float) -> tuple[list[float], list[float]]:
     """Return Zeek's memory, and the delays of others on its bus, for a while."""
-    memory = [rss(zeek)]
+    memory, first = [rss(zeek)], len(other.delays)
     end = time.monotonic() + seconds
-    with nullcontext() if kind == "broker" else Bystander(folder) as bystander:
-        while time.monotonic() < end:
-            memory.append(rss(zeek))
-            time.sleep(0.2)
-    return memory, [0.0] if bystander is None else bystander.delays
+    while time.monotonic() < end:
+        memory.append(rss(zeek))
+        time.sleep(0.2)
+    return memory, other.delays[first:]
 
 
 def rss(zeek: Zeek) -> float:
