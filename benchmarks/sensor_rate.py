@@ -79,7 +79,10 @@ def at_rate(run: Run, name: str, rate: float, seconds: float) -> None:
     result = run.replay(rate, seconds)
     count = max(result["made_now"], 1)
     each = (run.usage().cpu_s - before) / count
-    parts = {stage: 1e6 * (after - spent[stage]) / count for stage, after in run.stages().items()}
+    parts = {
+        stage: 1e6 * (after - spent.get(stage, 0.0)) / count
+        for stage, after in run.stages().items()
+    }
     print(f"{name}: {shown(latencies(result))}")
     print(
         f"    {1e6 * each:.0f} us of CPU per sample; its stages, waiting included: "
