@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtc_sensor.capture.flows import FlowSettings
-from mtc_sensor.config import DEVICES
 from mtc_sensor.errors import BundleError
 from mtc_sensor.evidence import told
 from mtc_sensor.features.spec import FusionSpec
 from mtc_sensor.flow import FlowBatch, Kind
 from mtc_sensor.fusion import Members
 from mtc_sensor.models.bundle import Bundle, bundle_path, check_reference, load_bundle
-from mtc_sensor.models.inputs import chunks, inputs_of
+from mtc_sensor.models.device import device_of
+from mtc_sensor.models.inputs import Pictures, chunks, inputs_of
 from mtc_sensor.models.novelty import calibrated, feature_width
 from mtc_sensor.models.serving import prepared
 from mtc_sensor.verdict import Verdicts, judge
@@ -31,6 +31,9 @@ BATCH_VALUES = {"cpu": 1 << 18, "cuda": 1 << 22}
 Activations take a hundred times the room of the input: on a CPU those of 256 byte matrices, or 128
 small FlowPics, stay in its cache.
 """
+
+_SPARSE = 100
+"""A picture's cells for each value that a network keeps of it where it is sparse."""
 
 
 class Outputs(NamedTuple):
@@ -60,7 +63,7 @@ class Model:
 
     def __init__(self, bundle: Bundle, device: str = "auto") -> None:
         self.bundle = bundle
-        self.device = _device(device)
+        self.device = device_of(device)
         bundle.to(self.device)
         members = [Model(member, device) for member in bundle.members]
         self.members = Members(members) if members else None
@@ -138,10 +141,13 @@ class Model:
         if isinstance(spec, FusionSpec):
             assert self.members is not None
             return self._sliced(self.members.evidence(batch)), None
-        built = inputs_of(batch, spec)
+        built, shape = inputs_of(batch, spec), spec.shape
+        take = built.take
+        if isinstance(built, Pictures) and getattr(self.bundle.network, "takes_sparse", False):
+            take, shape = built.sparse, (math.ceil(math.prod(shape) / _SPARSE),)
         parts = (
-            built.take(np.arange(part.start, part.stop), self.device)
-            for part in self._chunks(len(built.rows))
+            take(np.arange(part.start, part.stop), self.device)
+            for part in chunks(len(built.rows), shape, BATCH_VALUES[self.device.type])
         )
         return parts, None if built.one_each else built.rows
 
@@ -154,11 +160,8 @@ class Model:
                 found.append(probabilities.double().cpu().numpy())
         return np.concatenate(found)
 
-    def _chunks(self, count: int) -> Iterator[slice]:
-        return chunks(count, self.bundle.spec.shape, BATCH_VALUES[self.device.type])
-
     def _sliced(self, evidence: NDArray[np.float32]) -> Iterator[Tensor]:
-        for part in self._chunks(len(evidence)):
+        for part in chunks(len(evidence), evidence.shape[1:], BATCH_VALUES[self.device.type]):
             yield torch.from_numpy(evidence[part]).to(self.device)
 
     def _calibrated(
@@ -248,34 +251,14 @@ def judge_rows(
         yield rows, model.judge(batch, now_us, most_explained)
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if not re.fullmatch(DEVICES, name):
-        raise BundleError(f"device: {name!r} is not one of auto, cpu, cuda, cuda:N")
-    device = torch.device(name)
-    if device.type == "cuda":
-        _check_cuda(device.index or 0)
-    return device
-
-
-def _check_cuda(index: int) -> None:
-    if not torch.cuda.is_available():
-        raise BundleError("device: torch sees no CUDA device here: use cpu or auto")
-    if index >= torch.cuda.device_count():
-        raise BundleError(
-            f"device: there is no cuda:{index}, the last is cuda:{torch.cuda.device_count() - 1}"
-        )
-    # Its 10 bits of precision would not give the bundles' reference outputs.
-    torch.backends.cudnn.allow_tf32 = False
-
-
 def _padded(inputs: Tensor) -> Tensor:
     """Fill a batch up with zeros to one of four sizes between a power of two and the next.
 
     torch keeps memory for every size of batch that it has met; over a long run that is a gigabyte
     and more, with few sizes it is bounded.
     """
+    if inputs.is_sparse:
+        return inputs
     step = 1 << max(0, (len(inputs) - 1).bit_length() - 3)
     room = -len(inputs) % step
     return torch.cat([inputs, inputs.new_zeros(room, *inputs.shape[1:])]) if room else inputs

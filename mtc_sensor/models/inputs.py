@@ -28,6 +28,7 @@ from mtc_sensor.features.spec import (
 )
 from mtc_sensor.features.tokens import tokens
 from mtc_sensor.flow import FlowBatch, take_ragged
+from mtc_sensor.models.sparse import counted
 
 Rows = NDArray[np.int64]
 
@@ -50,7 +51,7 @@ class Inputs(Protocol):
 def inputs_of(batch: FlowBatch, spec: InputSpec) -> Inputs:
     """Say which inputs a batch gives; they are built when taken."""
     if isinstance(spec, FlowPicSpec):
-        return _Pictures(batch, spec)
+        return Pictures(batch, spec)
     if isinstance(spec, PacketBytesSpec):
         return _Packets(batch, spec)
     if isinstance(spec, ByteMatrixSpec):
@@ -95,7 +96,7 @@ class _Packets:
         return torch.from_numpy(packet_bytes(self._batch, self._spec, which)).to(device)
 
 
-class _Pictures:
+class Pictures:
     """One input for each window that has packets; they are counted on the device."""
 
     one_each = False
@@ -108,8 +109,17 @@ class _Pictures:
         self._offsets = np.searchsorted(self._index.picture, ends).astype(np.int64)
 
     def take(self, which: Rows, device: torch.device = CPU) -> Tensor:
-        cells = math.prod(self._shape)
+        """Return (len(which), *shape) counts."""
+        cells = len(which) * math.prod(self._shape)
+        counts = torch.bincount(self._positions(which, device), minlength=cells)
+        return counts.view(-1, *self._shape)
+
+    def sparse(self, which: Rows, device: torch.device = CPU) -> Tensor:
+        """Return what `take` does as a sparse tensor: packets, not cells."""
+        return counted(self._positions(which, device), len(which), self._shape)
+
+    def _positions(self, which: Rows, device: torch.device) -> Tensor:
         packets, offsets = take_ragged(self._offsets, which)
         picture = np.repeat(np.arange(len(which)), np.diff(offsets))
-        flat = torch.from_numpy(picture * cells + self._index.cell[packets]).to(device)
-        return torch.bincount(flat, minlength=len(which) * cells).view(-1, *self._shape)
+        flat = picture * math.prod(self._shape) + self._index.cell[packets]
+        return torch.from_numpy(flat).to(device)
