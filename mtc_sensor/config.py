@@ -80,9 +80,9 @@ class TransportConfig(_Strict):
 class BatchConfig(_Strict):
     """How samples are judged together."""
 
-    size: Annotated[int, Field(ge=1, le=800)] = 100
+    size: Annotated[int, Field(ge=1, le=800)] = 200
     """At most so many. Exporters have 400 on the way: while some are judged, others can come."""
-    wait_ms: Annotated[int, Field(ge=0, le=10_000)] = 10
+    wait_ms: Annotated[int, Field(ge=0, le=10_000)] = 2
     """A sample waits no longer than this for others."""
 
 
@@ -92,10 +92,10 @@ class OverloadConfig(_Strict):
     Exporters have at most 400 on the way, and wait with the rest themselves.
     """
 
-    skip_at: Annotated[int, Field(ge=1, le=400)] = 100
+    skip_at: Annotated[int, Field(ge=1, le=400)] = 200
     """From so many on the costliest models are left out, one or more, never all."""
-    shed_at: Annotated[int, Field(ge=1, le=400)] = 200
-    """What is more than this is not judged; far from 400, for what is on the way has to come."""
+    shed_at: Annotated[int, Field(ge=1, le=400)] = 300
+    """What is more than this is not judged; below 400, for what is on the way has to come."""
     policy: Literal["newest", "oldest", "early-first"] = "oldest"
     """Which are shed: the newest, the oldest, or blocks and finals before early records."""
 

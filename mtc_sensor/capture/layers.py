@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, fields, replace
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -75,13 +75,18 @@ class Layer:
         return cls(*(np.concatenate(column) for column in columns))
 
 
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
 def take(table: Table, rows: Ints | Mask) -> Table:
     """Return some rows of all columns of a dataclass, by index or mask."""
     index = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
-    columns = (getattr(table, f.name) for f in fields(table))  # type: ignore[arg-type]
+    columns = (getattr(table, name) for name in _names(type(table)))  # type: ignore[arg-type]
     # ndarray.take copies rows of several bytes several times faster than an index in brackets.
     return type(table)(
-        *(take(c, index) if is_dataclass(c) else c.take(index, axis=0) for c in columns)
+        *(c.take(index, axis=0) if isinstance(c, np.ndarray) else take(c, index) for c in columns)
     )
 
 

@@ -29,8 +29,11 @@ def prepared(network: nn.Module) -> nn.Module:
     for part in [module for module in changed.modules() if isinstance(module, nn.Sequential)]:
         _fold(part)
         _flatten_convolutions(part)
-        for layer in list(part)[1:]:
-            if isinstance(layer, nn.ReLU):
+        for number in reversed(range(1, len(part))):
+            layer = part[number]
+            if isinstance(layer, nn.Identity | nn.Dropout):
+                del part[number]
+            elif isinstance(layer, nn.ReLU):
                 layer.inplace = True  # what comes before it needs its output no more
     for weights in changed.parameters():
         if weights.ndim == _PICTURES:
