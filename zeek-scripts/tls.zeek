@@ -37,17 +37,24 @@ function is_grease(value: count): bool
 	return value & 0x0f0f == 0x0a0a && value / 256 == value % 256;
 	}
 
-function add_word(c: connection, prefix: string, value: string)
+# Adds a word of graphic ASCII.
+function add_plain(c: connection, word: string)
 	{
 	if ( ! tokens )
 		return;
 
 	if ( ! c?$mtc_words )
-		c$mtc_words = vector();
+		c$mtc_words = vector(word);
+	else if ( |c$mtc_words| < max_words )
+		c$mtc_words += word;
+	}
 
-	# The bus takes printable ASCII only, and a blank would make two words of one.
-	if ( |c$mtc_words| < max_words )
-		c$mtc_words += prefix + ":" + gsub(value, /[^!-~]/, "_")[:128];
+# Adds a word of what others have chosen. The bus takes printable ASCII only, and a blank would make
+# two words of one; to look whether it is so costs much less than to replace.
+function add_word(c: connection, prefix: string, value: string)
+	{
+	add_plain(c, prefix + ":" + ( value == /[!-~]{1,128}/ ? value :
+	    gsub(value, /[^!-~]/, "_")[:128] ));
 	}
 
 # The values that mean something, each a word; returns them in their order.
@@ -55,13 +62,26 @@ function add_numbers(c: connection, prefix: string, values: index_vec): vector o
 	{
 	local texts: vector of string;
 
+	if ( ! tokens )
+		return texts;
+
+	if ( ! c?$mtc_words )
+		c$mtc_words = vector();
+
+	local words = c$mtc_words;
+	local start = prefix + ":";
+
 	for ( _, value in values )
 		{
-		if ( is_grease(value) )
+		# As in is_grease(): a call for each would cost as much as the rest.
+		if ( value & 0x0f0f == 0x0a0a && value / 256 == value % 256 )
 			next;
 
-		texts += fmt("%x", value);
-		add_word(c, prefix, texts[|texts| - 1]);
+		local text = fmt("%x", value);
+		texts += text;
+
+		if ( |words| < max_words )
+			words += start + text;
 		}
 
 	return texts;
@@ -70,28 +90,31 @@ function add_numbers(c: connection, prefix: string, values: index_vec): vector o
 # Of an order of values there is one word, and one of the values in any order.
 function add_order(c: connection, prefix: string, texts: vector of string)
 	{
-	add_word(c, prefix + "_order", md5_hash(join_string_vec(texts, "-")));
-	add_word(c, prefix + "_set", md5_hash(join_string_vec(sort(texts, strcmp), "-")));
+	if ( ! tokens )
+		return;
+
+	add_plain(c, prefix + "_order:" + md5_hash(join_string_vec(texts, "-")));
+	add_plain(c, prefix + "_set:" + md5_hash(join_string_vec(sort(texts, strcmp), "-")));
 	}
 
 event ssl_client_hello(c: connection, version: count, record_version: count, possible_ts: time,
     client_random: string, session_id: string, ciphers: index_vec, comp_methods: index_vec)
 	{
-	add_word(c, "tls_client", fmt("%x", version));
+	add_plain(c, fmt("tls_client:%x", version));
 	add_order(c, "ciphers", add_numbers(c, "cipher", ciphers));
 	}
 
 event ssl_server_hello(c: connection, version: count, record_version: count, possible_ts: time,
     server_random: string, session_id: string, cipher: count, comp_method: count)
 	{
-	add_word(c, "tls", fmt("%x", version));
-	add_word(c, "chosen", fmt("%x", cipher));
+	add_plain(c, fmt("tls:%x", version));
+	add_plain(c, fmt("chosen:%x", cipher));
 	}
 
 event ssl_extension(c: connection, is_client: bool, code: count, val: string)
 	{
 	if ( ! is_grease(code) )
-		add_word(c, is_client ? "ext" : "server_ext", cat(code));
+		add_plain(c, fmt(is_client ? "ext:%d" : "server_ext:%d", code));
 	}
 
 event ssl_extension_elliptic_curves(c: connection, is_client: bool, curves: index_vec)
@@ -113,9 +136,9 @@ event ssl_extension_server_name(c: connection, is_client: bool, names: string_ve
 		return;
 
 	local name = names[0];
-	add_word(c, "sni_length", cat(|name| / 8 * 8));
-	add_word(c, "sni_labels", cat(|split_string(name, /\./)|));
-	add_word(c, "sni_entropy", fmt("%.0f", find_entropy(name)$entropy * 2.0));
+	add_plain(c, fmt("sni_length:%d", |name| / 8 * 8));
+	add_plain(c, fmt("sni_labels:%d", |split_string(name, /\./)|));
+	add_plain(c, fmt("sni_entropy:%.0f", find_entropy(name)$entropy * 2.0));
 
 	if ( server_names )
 		add_word(c, "sni", name);
@@ -123,7 +146,7 @@ event ssl_extension_server_name(c: connection, is_client: bool, names: string_ve
 
 event dns_request(c: connection, msg: dns_msg, query: string, qtype: count, qclass: count)
 	{
-	add_word(c, "dns_query", cat(qtype));
+	add_plain(c, fmt("dns_query:%d", qtype));
 	}
 
 event dns_message(c: connection, is_orig: bool, msg: dns_msg, len: count)
@@ -131,8 +154,8 @@ event dns_message(c: connection, is_orig: bool, msg: dns_msg, len: count)
 	if ( ! msg$QR )
 		return;
 
-	add_word(c, "dns_rcode", cat(msg$rcode));
-	add_word(c, "dns_answers", cat(msg$num_answers));
+	add_plain(c, fmt("dns_rcode:%d", msg$rcode));
+	add_plain(c, fmt("dns_answers:%d", msg$num_answers));
 	}
 
 event conn_weird(name: string, c: connection, addl: string)
