@@ -186,7 +186,8 @@ def _exporters(shard: int, heard: Heard, wait_s: float) -> Finding:
             name,
             "failed",
             f"none was heard for {wait_s:g} s: is the package loaded (@load mtc-sensor), and "
-            f"MTC::shards larger than {shard}? Exporters of zeek -r speak at their start only",
+            f"MTC::shards larger than {shard}? Exporters of zeek -r speak at their start only, and "
+            "over a WebSocket those without a sensor say nothing after MTC::sensor_timeout",
         )
     return Finding(
         name,

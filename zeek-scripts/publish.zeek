@@ -123,10 +123,13 @@ function sample_topic(shard: count): string
 	return fmt("/zeek/mtc/sample/%d/", shard);
 	}
 
+# What the topics of all shards begin with.
+const all_statuses = "/zeek/mtc/sensors/";
+
 # Not one for all sensors: what one that has stopped does not read piles up on the bus.
 function status_topic(shard: count): string
 	{
-	return fmt("/zeek/mtc/sensors/%d/", shard);
+	return fmt("%s%d/", all_statuses, shard);
 	}
 
 function to_sample(r: Record): Sample
@@ -358,11 +361,12 @@ event heartbeat()
 
 @ifdef ( Cluster::Backend::ZeroMQ::subscription )
 # A sensor that serves others already does not say hello to us if it is behind a WebSocket server,
-# where it cannot see that we have come.
+# where it cannot see that we have come. Whoever listens to all shards, as `mtc-sensor doctor` does,
+# says no hello at all, and if our sensor is down there are no heartbeats.
 event Cluster::Backend::ZeroMQ::subscription(topic: string)
 	{
 	for ( _, st in streams )
-		if ( topic == status_topic(st$shard) )
+		if ( topic == status_topic(st$shard) || topic == all_statuses )
 			publish_status(st);
 	}
 @endif

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from mtc_sensor.cli import run
 from tests.zeek.beside import wait_for
-from tests.zeek.test_standalone import ports
+from tests.zeek.test_standalone import ports, standalone
 
 __all__ = ["ports"]  # a fixture
 
 pytestmark = pytest.mark.zeek
+HEARD = "zeek: 0 published, 0 settled, 0 shed"
 
 
 @pytest.mark.parametrize("kind", ["zeromq", "websocket"])
 def test_exporters_are_heard(
     kind: str, ports: dict[str, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert listen(kind, ports, tmp_path, capsys) == HEARD
+
+
+def test_an_exporter_without_a_sensor_is_heard(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with standalone(tmp_path, "redef MTC::sensor_timeout = 0.1sec;\n") as ports:
+        time.sleep(3)
+        assert listen("zeromq", ports, tmp_path, capsys) == HEARD
+
+
+def listen(
+    kind: str, ports: dict[str, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> str:
+    """Return what doctor says of the exporters, as soon as it hears one."""
     here = {name: f"127.0.0.1:{number}" for name, number in ports.items()}
     ways = {
         "kind": kind,
@@ -36,4 +53,4 @@ def test_exporters_are_heard(
 
     wait_for(hears)  # Zeek has just been started
     found = {each["check"]: each["detail"] for each in json.loads(capsys.readouterr().out)}
-    assert found["exporters of shard 0"] == "zeek: 0 published, 0 settled, 0 shed"
+    return str(found["exporters of shard 0"])

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,13 +37,21 @@ redef MTC::status_interval = 0.5sec;
 @pytest.fixture
 def ports(tmp_path: Path) -> Iterator[dict[str, int]]:
     """A Zeek that waits for a sensor; its ports."""
+    with standalone(tmp_path) as found:
+        yield found
+
+
+@contextmanager
+def standalone(folder: Path, settings: str = "") -> Iterator[dict[str, int]]:
+    """Run a Zeek with settings of its own; give its ports."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
     numbers = [s.getsockname()[1] for s in sockets]
     for s in sockets:
         s.close()
     ports = dict(zip(("websocket", "xpub", "xsub"), numbers, strict=True))
-    (tmp_path / "local.zeek").write_text(SCRIPT.format(scripts=zeek.scripts(), **ports))
-    process = subprocess.Popen(["zeek", "local.zeek"], cwd=tmp_path)
+    script = SCRIPT.format(scripts=zeek.scripts(), **ports) + settings
+    (folder / "local.zeek").write_text(script)
+    process = subprocess.Popen(["zeek", "local.zeek"], cwd=folder)
     try:
         yield ports
     finally:
