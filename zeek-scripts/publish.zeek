@@ -360,15 +360,7 @@ event heartbeat()
 	}
 
 @ifdef ( Cluster::Backend::ZeroMQ::subscription )
-# A sensor that serves others already does not say hello to us if it is behind a WebSocket server,
-# where it cannot see that we have come. Whoever listens to all shards, as `mtc-sensor doctor` does,
-# says no hello at all, and if our sensor is down there are no heartbeats.
-event Cluster::Backend::ZeroMQ::subscription(topic: string)
-	{
-	for ( _, st in streams )
-		if ( topic == status_topic(st$shard) || topic == all_statuses )
-			publish_status(st);
-	}
+@load ./zeromq
 @endif
 
 event zeek_init()

@@ -8,6 +8,8 @@
 
 @load frameworks/cluster/backend/zeromq
 
+@load ./zeromq
+
 redef Cluster::Backend::ZeroMQ::run_proxy_thread = T;
 
 # On a bus Zeek would publish every line of every log, for loggers that there are none of.
