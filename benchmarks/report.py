@@ -18,6 +18,11 @@ TWO = ("--models", "byte-cnn", "flowpic")
 STEPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("A sample decoded", "", ("wire_decode.py",)),
     ("The transport's intake", "", ("intake.py", "--samples", "20000", "--rounds", "3")),
+    (
+        "The same, each sample alone",
+        "",
+        ("intake.py", "--samples", "20000", "--rounds", "3", "--batch", "1"),
+    ),
     ("Zeek's proxy", "", ("proxy.py", "--messages", "40000")),
     ("FlowPics", "", ("flowpic_build.py", "--flows", "400", "--repeat", "2")),
     (
@@ -31,6 +36,11 @@ STEPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "The sensor, the byte-CNN alone",
         "",
         ("sensor_rate.py", "--models", "byte-cnn", "--seconds", "8"),
+    ),
+    (
+        "The byte-CNN alone, two workers",
+        "",
+        ("sensor_rate.py", "--models", "byte-cnn", "--workers", "2", "--seconds", "8"),
     ),
     (
         "Overload",

@@ -119,14 +119,14 @@ def _length(data: Bytes, at: int, tag: int) -> tuple[int, int]:
 
     It is `UNUSUAL` before it: what cannot be read leads to what cannot be read.
     """
-    if at < 0 or len(data) - at < 3 or data[at] != tag:
+    if at < 0 or len(data) - at < 2 or data[at] != tag:
         return UNUSUAL, 0
-    low, high = int(data[at + 1]), int(data[at + 2])
+    low = int(data[at + 1])
     if low < 0x80:
         return at + 2, low
-    if high < 0x80:
-        return at + 3, low & 0x7F | high << 7
-    return UNUSUAL, 0
+    if len(data) - at < 3 or data[at + 2] >= 0x80:
+        return UNUSUAL, 0
+    return at + 3, low & 0x7F | int(data[at + 2]) << 7
 
 
 @inline

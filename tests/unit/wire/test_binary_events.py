@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,7 @@ ALONE = [
     sample(packets=200, heads=1),
     replace(sample(), orig_h=IPv6Address("2001:db8::1"), resp_h=IPv6Address("ff02::1")),
     replace(sample(), tokens="", head=(b"", b"\0" * 15_000)),
+    replace(sample(packets=0, heads=0), tokens=""),
     replace(sample(), orig_p=Port(8, Proto.ICMP), resp_p=Port(0, Proto.ICMP), kind=2),
     replace(sample(), seq=MAX_COUNT, shard=MAX_COUNT, start_us=MAX_INTEGER, link=0xFFFF),
 ]
@@ -72,6 +74,7 @@ def test_verdicts_take_the_short_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_zeek_sends_takes_the_short_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     data = [long_way(event) for event in SAMPLES if len(event.records[0].head) != 2]
+    data.append((Path(__file__).parents[2] / "data/wire/MTC-sample_batch.bin").read_bytes())
     monkeypatch.delattr(broker_bin, "decode_event")
     for message in data:
         assert isinstance(binary_events.decode(message), Records)
