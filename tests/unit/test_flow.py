@@ -65,7 +65,7 @@ def test_samples_round_trip(packets: list[tuple[int, bool, int, int]]) -> None:
     columns = [np.array(column) for column in zip(*packets, strict=True)] or [np.empty(0)] * 4
     unpacked = unpack_samples(pack_samples(*columns))
     for before, after in zip(columns, unpacked, strict=True):
-        assert np.array_equal(before, after)
+        np.testing.assert_array_equal(before, after)
 
 
 def test_samples_saturate() -> None:
