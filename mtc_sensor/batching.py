@@ -5,7 +5,7 @@ Pure: samples go in with the time, and the time says what is due.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import groupby
 from typing import TypeAlias
 
@@ -40,10 +40,9 @@ class Batcher:
         self._wait_s = config.wait_ms / 1000
         self._overload = overload
         self._waiting: list[Waiting] = []
-        self._length = 0
 
     def __len__(self) -> int:
-        return self._length
+        return sum(len(records) for records, _ in self._waiting)
 
     @property
     def strain(self) -> float:
@@ -61,7 +60,6 @@ class Batcher:
     def add(self, records: Records, now: float) -> None:
         """Let samples wait."""
         self._waiting.append((records, now))
-        self._length += len(records)
 
     def due_in(self, now: float) -> float | None:
         """Return the seconds until a batch is due, 0 if one is; None if nothing waits."""
@@ -74,7 +72,6 @@ class Batcher:
     def take(self, now: float) -> tuple[list[Records], NDArray[np.float64]]:
         """Return the next batch, the samples of a stream together, and (n,) seconds of waiting."""
         batch, self._waiting = _split(self._waiting, self._size)
-        self._length = _count(self._waiting)
         batch.sort(key=lambda waiting: waiting[0].stream)
         since = np.repeat([at for _, at in batch], [len(records) for records, _ in batch])
         return _joined(batch), now - since
@@ -87,12 +84,7 @@ class Batcher:
         gone = np.zeros(len(self), np.bool_)
         gone[_CHOOSE[self._overload.policy](kinds)[self._overload.shed_at :]] = True
         shed, self._waiting = _picked(self._waiting, gone), _picked(self._waiting, ~gone)
-        self._length = _count(self._waiting)
         return [records for records, _ in shed]
-
-
-def _count(waiting: Iterable[Waiting]) -> int:
-    return sum(len(records) for records, _ in waiting)
 
 
 def _split(waiting: list[Waiting], size: int) -> tuple[list[Waiting], list[Waiting]]:

@@ -43,8 +43,7 @@ def convolved_and_pooled(pictures: Tensor, layer: nn.Conv2d) -> Tensor:
     assert layer.bias is not None
     rows, columns = (_outputs(side, layer) // _POOL for side in pictures.shape[2:])
     silent = torch.relu(layer.bias)
-    reached, value = _reached(pictures, layer)
-    picture, y, x = reached
+    (picture, y, x), value = _reached(pictures, layer)
     cell = (picture * rows + y // _POOL) * columns + x // _POOL
     inside = (y < rows * _POOL) & (x < columns * _POOL)  # an odd last one is not pooled
     cells, place = torch.unique(cell[inside], return_inverse=True)

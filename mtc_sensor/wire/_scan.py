@@ -34,6 +34,7 @@ ROW = np.dtype(
 )
 """What has the same size in every record."""
 
+# Of `broker_bin` and `fields`, once more: the cache of machine code would not see them change.
 _COUNT, _STRING, _ADDRESS, _PORT, _VECTOR = 2, 5, 6, 8, 14
 _FIELDS = 10
 _NUMBER, _END = 9, 21
