@@ -51,9 +51,11 @@ def _counterparts(pairs: dict[int, int]) -> NDArray[np.int64]:
     return table
 
 
-# Types that answer each other, by Zeek's ICMP4_counterpart and ICMP6_counterpart (ICMP.cc).
-_ICMP4: Final = _counterparts({8: 0, 13: 14, 15: 16, 10: 9, 17: 18})
-_ICMP6: Final = _counterparts({128: 129, 133: 134, 135: 136, 130: 131, 139: 140, 144: 145})
+ANSWERS: Final = {
+    ICMP: _counterparts({8: 0, 13: 14, 15: 16, 10: 9, 17: 18}),
+    ICMPV6: _counterparts({128: 129, 133: 134, 135: 136, 130: 131, 139: 140, 144: 145}),
+}
+"""(256,) ICMP's type that answers each, or -1; Zeek: ICMP4_counterpart, ICMP6_counterpart."""
 
 
 class Segments(NamedTuple):
@@ -157,7 +159,7 @@ def _ports(
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint16], Mask]:
     sport, dport = header["sport"].astype(np.uint16), header["dport"].astype(np.uint16)
     one_way = np.zeros(len(proto), np.bool_)
-    for number, counterpart in ((ICMP, _ICMP4), (ICMPV6, _ICMP6)):
+    for number, counterpart in ANSWERS.items():
         rows = np.flatnonzero(proto == number)
         kind = header["type"][rows]
         answer = counterpart[kind]

@@ -4,12 +4,14 @@ Zeek's scripts send the first packets of a connection as captured, cut to their 
 a tunnel they cannot find the connection's IP header, the decoder can. Like Zeek it believes lengths
 only of packets that it has whole, so they are handed to it as if the rest were there; the rows that
 it finds are then cut back to what is. A fragment is no datagram by itself: its head stays empty.
+Heads without a tunnel or anything else in between, nearly all, are cut by `_heads` instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,9 @@ from numpy.typing import NDArray
 from mtc_sensor.capture.decode import Decoder
 from mtc_sensor.capture.layers import take
 from mtc_sensor.capture.packets import DecodedBatch, PacketBatch
+from mtc_sensor.capture.transport import ANSWERS, ICMP, ICMPV6
 from mtc_sensor.flow import MAX_LENGTH, FlowBatch, unpack_samples
+from mtc_sensor.wire._heads import cut_heads
 from mtc_sensor.wire.records import Records
 
 HEAD_BYTES = 80
@@ -26,6 +30,8 @@ HEAD_BYTES = 80
 _SHARED = (
     "uid", "kind", "proto", "orig_h", "resp_h", "orig_p", "resp_p", "start_us", "sample_offsets",
 )  # fmt: skip
+_RAGGED = ("head_offsets", "tokens", "token_offsets")
+_ANSWERS = np.stack([ANSWERS[ICMP], ANSWERS[ICMPV6]])
 _PAYLOAD = np.uint64(MAX_LENGTH)
 _REST = 40 + 65535
 """As long as an IP packet may be."""
@@ -52,22 +58,18 @@ def to_flow_batch(parts: Sequence[Records], head_bytes: int = HEAD_BYTES) -> Flo
     if not parts:
         return FlowBatch.empty(head_bytes)
     records = Records.concat(parts)
-    batch = without_heads(records, head_bytes)
-    owner = np.repeat(np.arange(len(records)), np.diff(records.head_offsets))
-    packets = _packets(records, owner)
-    found = _of_connection(_decode(packets), batch, owner)
-    sample = _sample_of(batch, owner, records.head_offsets)
-    _set_payload(batch, sample[found.packet], found)
-    head, head_len, head_l4 = _cut(packets, found, head_bytes)
-    return replace(
-        batch,
-        head=head,
-        head_len=head_len,
-        head_l4=head_l4,
-        head_offsets=records.head_offsets,
-        tokens=records.tokens,
-        token_offsets=records.token_offsets,
+    count = len(records.head_ends) - 1
+    batch = FlowBatch(
+        **{name: getattr(records, name) for name in (*_SHARED, *_RAGGED)},
+        samples=records.samples.copy(),
+        head=np.zeros((count, head_bytes), np.uint8),
+        head_len=np.zeros(count, np.uint16),
+        head_l4=np.zeros(count, np.uint16),
     )
+    unusual = np.flatnonzero(_cut_usual(records, batch))
+    if unusual.size:
+        _cut_unusual(records, batch, unusual)
+    return batch
 
 
 def without_heads(records: Records, head_bytes: int = HEAD_BYTES) -> FlowBatch:
@@ -81,12 +83,49 @@ def without_heads(records: Records, head_bytes: int = HEAD_BYTES) -> FlowBatch:
     )
 
 
-def _packets(records: Records, owner: NDArray[np.int64]) -> PacketBatch:
+def _cut_usual(records: Records, batch: FlowBatch) -> NDArray[np.bool_]:
+    """Fill the head rows that `cut_heads` can read; return (k,) which it cannot."""
+    unusual = np.zeros(len(batch.head), np.bool_)
+    cut_heads(
+        _plain(records.head),
+        records.head_ends,
+        records.head_offsets,
+        records.sample_offsets,
+        records.link,
+        _plain(records.proto),
+        (_plain(records.orig_h), _plain(records.orig_p)),
+        (_plain(records.resp_h), _plain(records.resp_p)),
+        _ANSWERS,
+        batch.samples,
+        batch.head,
+        batch.head_len,
+        batch.head_l4,
+        unusual,
+    )
+    return unusual
+
+
+def _plain(column: NDArray[Any]) -> NDArray[Any]:
+    """Return a column as it mostly is: for each other layout there would be other machine code."""
+    return np.require(column, requirements=("C", "W"))
+
+
+def _cut_unusual(records: Records, batch: FlowBatch, heads: NDArray[np.int64]) -> None:
+    """Fill the rows of `heads` (u,) with what the decoder finds in them."""
+    owner = np.repeat(np.arange(len(records)), np.diff(records.head_offsets))[heads]
+    packets = _packets(records, heads, owner)
+    found = _of_connection(_decode(packets), batch, owner)
+    _set_payload(batch, _sample_of(batch, heads, owner)[found.packet], found)
+    _cut(packets, found, batch, heads[found.packet])
+
+
+def _packets(records: Records, heads: NDArray[np.int64], owner: NDArray[np.int64]) -> PacketBatch:
     """Return heads as packets, which go on into what follows them."""
-    length = np.diff(records.head_ends)
+    offset = records.head_ends[heads]
+    length = records.head_ends[heads + 1] - offset
     return PacketBatch(
         data=np.concatenate([records.head, np.zeros(_REST, np.uint8)]),
-        offset=records.head_ends[:-1],
+        offset=offset,
         caplen=length + _REST,
         wirelen=length + _REST,
         ts_us=np.zeros(len(length), np.int64),
@@ -127,31 +166,28 @@ def _ends(address: NDArray[np.uint8], port: NDArray[np.uint16]) -> NDArray[np.ui
 
 
 def _cut(
-    packets: PacketBatch, found: DecodedBatch, width: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.uint16]]:
-    """Return (k, width) the packets from the `found` IP headers on, lengths and L4 offsets."""
-    head = np.zeros((len(packets), width), np.uint8)
-    length, l4 = np.zeros((2, len(packets)), np.uint16)
+    packets: PacketBatch, found: DecodedBatch, batch: FlowBatch, heads: NDArray[np.int64]
+) -> None:
+    """Set the rows of `heads` to the packets from the `found` IP headers on."""
+    width = batch.head.shape[1]
     captured = np.minimum(found.ip_captured, width)
     columns = np.arange(width)
     # Never beyond the buffer: something of `_REST` bytes, more than a row, follows the last head.
     rows = packets.data[found.ip_offset[:, None] + columns]
-    head[found.packet] = np.where(columns < captured[:, None], rows, 0)
-    length[found.packet] = captured
-    l4[found.packet] = np.where(found.l4_offset < captured, found.l4_offset, 0)
-    return head, length, l4
+    batch.head[heads] = np.where(columns < captured[:, None], rows, 0)
+    batch.head_len[heads] = captured
+    batch.head_l4[heads] = np.where(found.l4_offset < captured, found.l4_offset, 0)
 
 
 def _sample_of(
-    batch: FlowBatch, owner: NDArray[np.int64], head_offsets: NDArray[np.int64]
+    batch: FlowBatch, heads: NDArray[np.int64], owner: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Return (k,) the sample of each head's packet, or -1 where an earlier record had it.
+    """Return (u,) the sample of each head's packet, or -1 where an earlier record had it.
 
     An early has as many heads as samples. A final with heads ends a connection too short for an
     early: its samples are those of the last heads.
     """
-    back = head_offsets[owner + 1] - np.arange(len(owner))
-    sample = batch.sample_offsets[owner + 1] - back
+    sample = batch.sample_offsets[owner + 1] - (batch.head_offsets[owner + 1] - heads)
     return np.where(sample >= batch.sample_offsets[owner], sample, -1)
 
 

@@ -186,6 +186,28 @@ def test_any_bytes_are_taken(drawn: list[tuple[Way, bytes]], data: st.DataObject
     assert (batch.head_l4 <= batch.head_len).all()
 
 
+@given(
+    st.sampled_from(WAYS), st.integers(0, 9), st.lists(st.integers(0, 1 << 30)), st.integers(0, 160)
+)
+def test_the_short_cut_and_the_decoder_find_the_same(
+    way: Way, number: int, changes: list[int], size: int
+) -> None:
+    _, link, packet = way
+    (own,) = exported(captured([packet(number)], link), [packet(number)], link)[:1]
+    head = bytearray(packet(number)[:HEAD_BYTES])
+    for change in changes[:3]:  # a place in the headers and what is there then
+        head[(change >> 8) % min(len(head), 64)] = change & 0xFF
+    samples = own.samples & ~np.uint64(0xFFFF)
+    changed = replace(own, samples=samples, head=(bytes(head[:size]), packet(number)))
+    ours = to_flow_batch([changed])
+    with pytest.MonkeyPatch.context() as patch:
+        everything = np.ones(2, np.bool_)
+        patch.setattr(assemble, "_cut_usual", lambda records, batch: everything)
+        theirs = to_flow_batch([changed])
+    for field in fields(FlowBatch):
+        np.testing.assert_array_equal(getattr(ours, field.name), getattr(theirs, field.name))
+
+
 def test_no_heads_and_no_samples() -> None:
     assert len(to_flow_batch([])) == 0
     batch = to_flow_batch([sample(packets=3, heads=0), sample(packets=0, heads=0)])
