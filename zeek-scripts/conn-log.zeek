@@ -14,8 +14,11 @@
 module MTC;
 
 redef record State += {
-	## The verdict that counts most so far.
-	verdict: Verdict &optional;
+	## Label, score and weight of the verdict that counts most so far. Not the verdict itself: it
+	## holds the connection, which would be kept forever.
+	label: string &optional;
+	score: double &optional;
+	weight: double &default=-1.0;
 	## Whether the final record was given to a stream and has not been judged.
 	undecided: bool &default=F;
 	## What holds the line in conn.log back.
@@ -44,18 +47,23 @@ function weight(v: Verdict): double
 hook policy(v: Verdict) &priority=-10
 	{
 	local st = v$c$mtc;
+	local w = weight(v);
 
-	if ( ! st?$verdict || weight(v) > weight(st$verdict) )
-		st$verdict = v;
+	if ( w <= st$weight )
+		return;
+
+	st$label = v$label;
+	st$score = v$score;
+	st$weight = w;
 	}
 
 function label(info: Conn::Info, st: State)
 	{
-	if ( ! st?$verdict )
+	if ( ! st?$label )
 		return;
 
-	info$mtc_label = st$verdict$label;
-	info$mtc_score = st$verdict$score;
+	info$mtc_label = st$label;
+	info$mtc_score = st$score;
 	}
 
 # After publish.zeek has given the record to a stream.
