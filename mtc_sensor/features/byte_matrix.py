@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -118,6 +119,7 @@ def _matrix(batch: FlowBatch, shape: tuple[int, int], masks: tuple[Mask, ...]) -
     return matrix
 
 
+@cache
 def _kept(masks: tuple[Mask, ...]) -> _Keep:
     keep = _Keep(
         ip=np.full((7, PACKET_BYTES), 0xFF, np.uint8),

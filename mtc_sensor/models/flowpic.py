@@ -5,9 +5,11 @@ Counts are squashed with log(1 + n) inside the networks, so that training and se
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mtc_sensor.models._scatter import convolve_and_pool
 from mtc_sensor.models.sparse import convolved_and_pooled
 
 _FIRST_STAGE = 3
@@ -127,8 +129,26 @@ class MiniFlowPicNet(nn.Module):
 
     def forward(self, picture: Tensor) -> Tensor:
         """Return (B, labels) logits of (B, channels, height, width) counts of any number type."""
-        logits: Tensor = self.classifier(self.features(_squash(picture, self)))
+        counted = picture.device.type == "cpu" and not picture.is_floating_point()
+        if counted and not self.training and not torch.is_grad_enabled():
+            maps = self.features[_FIRST_STAGE:](_scattered(picture, self.features[0]))
+        else:
+            maps = self.features(_squash(picture, self))
+        logits: Tensor = self.classifier(maps)
         return logits
+
+
+def _scattered(picture: Tensor, layer: nn.Module) -> Tensor:
+    """Return what the first stage makes of counts; the layers take five times as long on a CPU."""
+    assert isinstance(layer, nn.Conv2d)
+    assert layer.bias is not None
+    weights = layer.weight.detach().permute(1, 2, 3, 0).flip(2).contiguous().numpy()
+    taps, _, maps = weights.shape[1:]
+    side = (picture.shape[2] - taps + 1) // 2
+    found = np.empty((len(picture), side, side, maps), np.float32)
+    counts = picture.long().contiguous().numpy()
+    convolve_and_pool(counts, weights, layer.bias.detach().numpy(), found)
+    return torch.from_numpy(found).permute(0, 3, 1, 2)
 
 
 def _squash(picture: Tensor, network: nn.Module) -> Tensor:

@@ -20,6 +20,18 @@ def test_the_small_one_gives_logits(shape: tuple[int, int, int]) -> None:
     assert MiniFlowPicNet(shape, 4).eval()(pictures).shape == (3, 4)
 
 
+@pytest.mark.parametrize("shape", [(1, 32, 32), (2, 32, 32), (2, 65, 65)])
+@pytest.mark.parametrize("filled", [0.0, 0.01, 1.0])
+def test_counts_are_scattered_as_they_are_convolved(
+    shape: tuple[int, int, int], filled: float
+) -> None:
+    torch.manual_seed(4)
+    network = MiniFlowPicNet(shape, 4).eval()
+    pictures = torch.randint(1, 200, (5, *shape)) * (torch.rand(5, *shape) < filled)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(pictures), network(pictures.float()))
+
+
 def test_counts_are_squashed_inside() -> None:
     network = MiniFlowPicNet((1, 32, 32), 2).eval()
     seen: list[torch.Tensor] = []
