@@ -21,7 +21,8 @@ State: TypeAlias = Literal["ok", "absent", "failed"]
 _OLDEST, _NEWEST = 8, 9
 _ENOUGH_MB = 600
 _REMEDIES = {
-    "zeromq": "is the manager up, and are these Cluster::Backend::ZeroMQ::listen_*_endpoint of it?",
+    "zeromq": "is the manager up, and are these Cluster::Backend::ZeroMQ::listen_*_endpoint of it? "
+    "With zeekctl they are tcp://127.0.0.1:27760 and tcp://127.0.0.1:27761",
     "websocket": "does a Zeek process call Cluster::listen_websocket there?",
     "broker": "does a Zeek process call Broker::listen there?",
 }
@@ -57,8 +58,7 @@ class Check:
 def examine(config: Path | None, wait_s: float) -> Iterator[Finding]:
     """Yield findings on this machine, and on what a `sensor.yaml` says, if given.
 
-    The bus and exporters that it names are listened for, `wait_s` seconds long. Nothing is said to
-    them: a hello would make exporters give up what they have published to a sensor that runs.
+    Exporters on the bus that it names are asked where they stand, `wait_s` seconds long.
     """
     yield from (check() for check in _machine())
     yield from (check() for check in _beside_zeek())
@@ -185,9 +185,8 @@ def _exporters(shard: int, heard: Heard, wait_s: float) -> Finding:
         return Finding(
             name,
             "failed",
-            f"none was heard for {wait_s:g} s: is the package loaded (@load mtc-sensor), and "
-            f"MTC::shards larger than {shard}? Exporters of zeek -r speak at their start only, and "
-            "over a WebSocket those without a sensor say nothing after MTC::sensor_timeout",
+            f"none has answered for {wait_s:g} s: is the package loaded (@load mtc-sensor), and "
+            f"MTC::shards larger than {shard}?",
         )
     return Finding(
         name,

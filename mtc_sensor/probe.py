@@ -1,15 +1,21 @@
-"""Listening to the bus without taking part: who is there."""
+"""Asking on the bus who is there, without taking part."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 
+import numpy as np
+
 from mtc_sensor.config import TransportConfig
 from mtc_sensor.streams import MAX_STREAMS
 from mtc_sensor.transports.base import Connected, Failed, Inbox, Incoming, Subscribed
 from mtc_sensor.transports.factory import make_transport
-from mtc_sensor.wire.events import ExporterStatus
+from mtc_sensor.wire import topics
+from mtc_sensor.wire.events import ExporterStatus, SensorHello
+
+_QUESTION = topics.TO_EXPORTERS, SensorHello("doctor", np.empty(0, np.uint64))
+_ASK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -23,21 +29,26 @@ class Heard:
 
 
 def listen(config: TransportConfig, wait_s: float) -> Heard:
-    """Listen for `wait_s` seconds to what exporters say of themselves.
+    """Ask exporters for `wait_s` seconds where they stand.
 
-    Live they do every ``MTC::status_interval``, 5 s. Raises MtcError for a way that cannot be
-    taken.
+    They need not have a sensor, and one that runs does not notice. Raises MtcError for a way that
+    cannot be taken.
     """
     inbox = Inbox()
     transport = make_transport(config, (), inbox)
     exporters: dict[tuple[str, int], ExporterStatus] = {}
-    reached, end = False, time.monotonic() + wait_s
+    now, reached = time.monotonic(), False
+    ask_at, end = now, now + wait_s
     transport.start()
     try:
-        while (left := end - time.monotonic()) > 0:
-            for item in inbox.get(left):
+        while now < end:
+            if now >= ask_at:
+                transport.publish([_QUESTION], transport.generation)
+                ask_at = now + _ASK_EVERY_S
+            for item in inbox.get(min(ask_at, end) - now):
                 reached |= isinstance(item, Connected | Subscribed)
                 _take(item, exporters)
+            now = time.monotonic()
     finally:
         transport.close()
     return Heard(reached, tuple(exporters[key] for key in sorted(exporters)))

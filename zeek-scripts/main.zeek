@@ -147,7 +147,7 @@ export {
 	global verdict_batch: event(version: count, sensor: string, run: string, node: string,
 	    shard: count, verdicts: vector of Opinion);
 
-	## A sensor has come (back); from it to exporters.
+	## A sensor has come (back); from it to exporters. One without shards asks where streams stand.
 	global sensor_hello: event(version: count, sensor: string, shards: vector of count);
 
 	## All up to *acked* has arrived and *window* more may follow; from a sensor to one exporter.

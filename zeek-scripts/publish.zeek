@@ -123,13 +123,10 @@ function sample_topic(shard: count): string
 	return fmt("/zeek/mtc/sample/%d/", shard);
 	}
 
-# What the topics of all shards begin with.
-const all_statuses = "/zeek/mtc/sensors/";
-
 # Not one for all sensors: what one that has stopped does not read piles up on the bus.
 function status_topic(shard: count): string
 	{
-	return fmt("%s%d/", all_statuses, shard);
+	return fmt("/zeek/mtc/sensors/%d/", shard);
 	}
 
 function to_sample(r: Record): Sample
@@ -268,8 +265,12 @@ event MTC::sensor_hello(their_version: count, sensor: string, their_shards: vect
 		add ours[shard];
 
 	for ( _, st in streams )
+		{
 		if ( st$shard in ours )
 			begin_again(st);
+		else if ( |ours| == 0 )
+			publish_status(st);
+		}
 	}
 
 event MTC::grant(their_version: count, sensor: string, their_run: string, their_node: string,

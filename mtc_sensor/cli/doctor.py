@@ -29,10 +29,10 @@ _COLOURS = {"ok": "green", "absent": "yellow", "failed": "red"}
     "--wait",
     "wait_s",
     type=click.FloatRange(0.1, 600),
-    default=7.0,
+    default=5.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to listen for exporters; they speak every 5 s.",
+    help="How long exporters may take to answer.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def doctor(config: Path | None, wait_s: float, as_json: bool) -> int:

@@ -125,7 +125,7 @@ class VerdictBatch:
 
 @dataclass(frozen=True, eq=False)
 class SensorHello:
-    """A sensor is there, sensor to all exporters."""
+    """A sensor is there, sensor to all exporters; without shards: where do the streams stand?"""
 
     event: ClassVar[str] = "MTC::sensor_hello"
     sensor: Name

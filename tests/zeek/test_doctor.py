@@ -25,12 +25,14 @@ def test_exporters_are_heard(
     assert listen(kind, ports, tmp_path, capsys) == HEARD
 
 
-def test_an_exporter_without_a_sensor_is_heard(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("kind", ["zeromq", "websocket"])
+def test_an_exporter_without_a_sensor_is_asked(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with standalone(tmp_path, "redef MTC::sensor_timeout = 0.1sec;\n") as ports:
+    silent = "redef MTC::sensor_timeout = 0.1sec;\n"
+    with standalone(tmp_path, silent) as ports:
         time.sleep(3)
-        assert listen("zeromq", ports, tmp_path, capsys) == HEARD
+        assert listen(kind, ports, tmp_path, capsys) == HEARD
 
 
 def listen(
