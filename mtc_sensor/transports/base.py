@@ -143,6 +143,7 @@ class Transport(ABC):
         self.generation = 0
         """Goes up when something that was published may not have arrived."""
         self._inbox = inbox
+        self._said = ""
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._guarded, name=type(self).__name__, daemon=True)
 
@@ -180,6 +181,12 @@ class Transport(ABC):
             self._run()
         except BaseException as fault:
             self._inbox.put([Failed(fault)], force=True)
+
+    def _say(self, level: int, text: str) -> None:
+        """Log what has become of the connection; the same again, as of each attempt, only once."""
+        if text != self._said:
+            self._said = text
+            logger.log(level, "%s", text)
 
     def _notify(self, item: Notice) -> None:
         self._inbox.put([item], force=True)

@@ -7,6 +7,7 @@ The package of that name in package indexes is something else. The bindings are 
 from __future__ import annotations
 
 import importlib
+import logging
 import select
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from mtc_sensor.errors import TransportError, WireError
-from mtc_sensor.transports.base import Backoff, Connected, Inbox, Transport, logger
+from mtc_sensor.transports.base import Backoff, Connected, Inbox, Transport
 from mtc_sensor.wire import events
 from mtc_sensor.wire.envelope import ZeekEvent
 from mtc_sensor.wire.events import MtcEvent, VerdictBatch
@@ -146,18 +147,18 @@ class Broker(Transport):
     def _follow(self, status: Any) -> None:
         """Take note of a peer that came, went, or was not there."""
         if not status.is_status():
-            logger.warning("broker %s:%d: %s", self._host, self._port, status.get_error())
+            self._say(logging.WARNING, f"broker {self._host}:{self._port}: {status.get_error()}")
             self._connect_again()
             return
         code, codes = status.get_status().code(), self._bindings.SC
         if code == codes.PeerAdded:
-            logger.info("broker %s:%d: connected", self._host, self._port)
+            self._say(logging.INFO, f"broker {self._host}:{self._port}: connected")
             self._backoff.reset()
             self.generation += 1
             self._peered.set()
             self._notify(Connected(self.generation))
         elif code in (codes.PeerLost, codes.PeerRemoved):
-            logger.warning("broker %s:%d: disconnected", self._host, self._port)
+            self._say(logging.WARNING, f"broker {self._host}:{self._port}: disconnected")
             self._peered.clear()
             self._connect_again()
 

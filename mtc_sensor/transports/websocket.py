@@ -6,6 +6,7 @@ backoff and jitter, and subscribes anew.
 
 from __future__ import annotations
 
+import logging
 import ssl
 import threading
 from collections.abc import Sequence
@@ -93,7 +94,7 @@ class WebSocket(Transport):
                     backoff.reset()
                     self._receive(connection)
             except (WebSocketException, OSError, WireError) as fault:
-                logger.warning("websocket %s: %s", self._url, fault)
+                self._say(logging.WARNING, f"websocket {self._url}: {fault}")
             finally:
                 with self._lock:
                     self._connection = None
@@ -125,7 +126,7 @@ class WebSocket(Transport):
             ) from fault
         if not isinstance(answer, Ack):
             raise WireError(f"no acknowledgement of the subscriptions, but {answer}")
-        logger.info("websocket %s: connected to %s", self._url, answer.endpoint)
+        self._say(logging.INFO, f"websocket {self._url}: connected to {answer.endpoint}")
         with self._lock:
             self._connection = connection
             self.generation += 1

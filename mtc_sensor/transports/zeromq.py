@@ -212,7 +212,7 @@ class ZeroMQ(Transport):
     def _tell(self, event: int) -> None:
         if event in _TOLD:
             level, what = _TOLD[event]
-            logger.log(level, "zeromq %s: %s", self._endpoint, what)
+            self._say(level, f"zeromq {self._endpoint}: {what}")
             return
         self.counts["handshake_failed"] += 1
         logger.error(
