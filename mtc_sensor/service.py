@@ -11,7 +11,7 @@ import torch
 from mtc_sensor.batching import Batcher
 from mtc_sensor.config import SensorConfig
 from mtc_sensor.errors import MtcError
-from mtc_sensor.inference import load_models
+from mtc_sensor.inference import load_models, settings_for
 from mtc_sensor.judging import SampleJudge
 from mtc_sensor.measures import Measures
 from mtc_sensor.metrics import MetricsServer
@@ -84,6 +84,11 @@ class Service:
         models = load_models(config.models or tuple(find_bundles()), config.device)
         versions = {model.name: model.bundle.config.version for model in models}
         logger.info("models", extra={"fields": versions})
+        if settings_for(models).tokens:
+            logger.info(
+                "there are models that read tokens: Zeek sends them if told to `@load "
+                "mtc-sensor/tls`"
+            )
         self._measures.models(versions)
         also = None if self._file is None else self._write
         judge = SampleJudge(config.name, models, also, measures=self._measures)

@@ -19,6 +19,11 @@ def scripts() -> Path:
     raise ZeekError(f"{_SCRIPTS[0]}: the Zeek scripts are missing: install the package again")
 
 
+def token_script() -> Path:
+    """Return the script that puts tokens into records; the rest is loaded without it."""
+    return scripts() / "tls.zeek"
+
+
 def program() -> str:
     """Return the path of `zeek`. Raises ZeekError."""
     found = shutil.which("zeek")

@@ -88,7 +88,7 @@ class ZeekSetup:
     transport: str = "zeromq"
     """zeromq, websocket or broker."""
     scripts: tuple[Path, ...] = ()
-    """The user's own, loaded after ours."""
+    """Loaded after those of every replay: what puts tokens into records, the user's own."""
     json_logs: bool = False
     suppress_s: float = 3600.0
     """How long a notice keeps its repeats from being raised; 0: never."""

@@ -2,7 +2,6 @@
 
 @load ./main
 @load ./capture
-@load ./tls
 @load ./publish
 @load ./verdict
 @load ./conn-log

@@ -3,6 +3,12 @@
 ##!
 ##! Every word is a prefix, a colon, and a number, a hash or a name from a standard. Names that
 ##! users chose, such as that of a server, are described by their shape.
+##!
+##! It is not loaded with the rest of the package, because it has Zeek raise more events and no model
+##! that we ship reads words. For models of your own that do::
+##!
+##!     @load mtc-sensor
+##!     @load mtc-sensor/tls
 
 @load base/frameworks/files
 @load base/frameworks/notice/weird
@@ -16,9 +22,6 @@
 module MTC;
 
 export {
-	## Whether records have tokens.
-	option tokens: bool = T;
-
 	## Whether tokens have the name that a TLS client asked for.
 	option server_names: bool = F;
 
@@ -40,9 +43,6 @@ function is_grease(value: count): bool
 # Adds a word of graphic ASCII.
 function add_plain(c: connection, word: string)
 	{
-	if ( ! tokens )
-		return;
-
 	if ( ! c?$mtc_words )
 		c$mtc_words = vector(word);
 	else if ( |c$mtc_words| < max_words )
@@ -61,9 +61,6 @@ function add_word(c: connection, prefix: string, value: string)
 function add_numbers(c: connection, prefix: string, values: index_vec): vector of string
 	{
 	local texts: vector of string;
-
-	if ( ! tokens )
-		return texts;
 
 	if ( ! c?$mtc_words )
 		c$mtc_words = vector();
@@ -90,9 +87,6 @@ function add_numbers(c: connection, prefix: string, values: index_vec): vector o
 # Of an order of values there is one word, and one of the values in any order.
 function add_order(c: connection, prefix: string, texts: vector of string)
 	{
-	if ( ! tokens )
-		return;
-
 	add_plain(c, prefix + "_order:" + md5_hash(join_string_vec(texts, "-")));
 	add_plain(c, prefix + "_set:" + md5_hash(join_string_vec(sort(texts, strcmp), "-")));
 	}
@@ -210,9 +204,6 @@ function beginning(r: Record): string
 
 hook sampled(c: connection, r: Record)
 	{
-	if ( ! tokens )
-		return;
-
 	local text = beginning(r);
 
 	for ( service in c$service )

@@ -25,15 +25,17 @@ def replay_with_zeek(
     """Replay each capture; return the exit code."""
     from mtc_sensor.capture.pcap import capture_files  # noqa: PLC0415 - these load torch and numba
     from mtc_sensor.config import LogConfig  # noqa: PLC0415
-    from mtc_sensor.inference import load_models  # noqa: PLC0415
+    from mtc_sensor.inference import load_models, settings_for  # noqa: PLC0415
     from mtc_sensor.logs import set_up_logging  # noqa: PLC0415
+    from mtc_sensor.zeek import token_script  # noqa: PLC0415
     from mtc_sensor.zeek_replay import ZeekSetup, prepare, replay_zeek  # noqa: PLC0415
     from mtc_sensor.zeek_summary import ZeekSummary  # noqa: PLC0415
 
     set_up_logging(LogConfig(level="error"))  # that Zeek goes at its end is nothing to report
     paths = capture_files(files)
     loaded = load_models(model_names(models), device)
-    setup = ZeekSetup(transport, scripts, json_logs, suppress_for)
+    tokens = (token_script(),) if settings_for(loaded).tokens else ()
+    setup = ZeekSetup(transport, (*tokens, *scripts), json_logs, suppress_for)
     summary = ZeekSummary(suppress_for)
     with ExitStack() as stack:
         kept = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mtc-")))

@@ -25,7 +25,7 @@ from mtc_sensor.wire.assemble import to_flow_batch
 from mtc_sensor.wire.events import Sample
 from mtc_sensor.wire.records import Records
 from mtc_sensor.wire.values import Address, Port, Proto, unmap_address
-from mtc_sensor.zeek import program, scripts
+from mtc_sensor.zeek import program, scripts, token_script
 
 _PRINT = """\
 module MTC;
@@ -85,7 +85,7 @@ def _options(settings: FlowSettings) -> list[str]:
         f"MTC::max_samples={settings.max_samples}",
         f"MTC::block_interval={settings.block_s}sec",
         f"MTC::head_bytes={settings.head_bytes + _BEFORE_IP if settings.head_bytes else 0}",
-        f"MTC::tokens={'T' if settings.tokens else 'F'}",
+        *([str(token_script())] if settings.tokens else []),
     ]
 
 

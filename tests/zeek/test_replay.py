@@ -12,6 +12,7 @@ import pytest
 from mtc_sensor.cli import run
 from mtc_sensor.transports import websocket
 from mtc_sensor.wire.events import Grant, MtcEvent, VerdictBatch
+from tests.unit.models.test_forest import make_forest
 from tests.zeek.beside import write_flows
 
 DEMO = Path(__file__).parents[2] / "samples" / "demo.pcap"
@@ -34,6 +35,18 @@ def test_every_sample_is_judged(
     judged, labels = judged_and_labels(tmp_path)
     assert {uid for uid in labels if labels[uid] != "-"} == judged
     assert len(labels) == summary["flows"] > len(judged)
+
+
+def test_models_that_read_tokens_get_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["transport:tcp", *(f"word{number}" for number in range(19))]
+    spec = {"kind": "tokens", "vocabulary": words, "statistics": False}
+    model = make_forest(tmp_path / "words", spec, (20,))
+    assert run(["replay", "--zeek", "--json", "--models", str(model), str(DEMO)]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    early_and_final = summary["records"]["early"] + summary["records"]["final"]
+    assert sum(summary["models"]["small"].values()) == early_and_final > 0
 
 
 def judged_and_labels(logs: Path) -> tuple[set[str], dict[str, str]]:

@@ -1,6 +1,7 @@
 """ONNX models as bundles: served like networks, refused if they are anything else."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -42,11 +43,13 @@ def linear(
     return data
 
 
-def make_forest(path: Path) -> Path:
-    spec = {"kind": "sizes", "packets": 10}
+SIZES = {"kind": "sizes", "packets": 10}
+
+
+def make_forest(path: Path, spec: dict[str, Any] = SIZES, shape: tuple[int, ...] = (10, 2)) -> Path:
     config = {**settings(), "network": {"name": "random-forest"}, "input": spec}
-    reference = torch.rand(4, 10, 2)
-    save_bundle(path, config, OnnxForest(linear(), (10, 2), 3), reference, "# small\n")
+    reference = torch.rand(4, *shape)
+    save_bundle(path, config, OnnxForest(linear(), shape, 3), reference, "# small\n")
     return path
 
 
