@@ -368,7 +368,9 @@ event zeek_init()
 	{
 	local is_exporter = ! Cluster::is_enabled() || Cluster::local_node_type() == Cluster::WORKER;
 
-	if ( ! is_exporter )
+	# With this variable zeekctl checks scripts or reads a capture (zeekctl process): a worker alone,
+	# that its backend keeps off the bus, and that would wait for a sensor forever.
+	if ( ! is_exporter || getenv("ZEEKCTL_DISABLE_LISTEN") != "" )
 		return;
 
 	if ( Cluster::backend == Cluster::CLUSTER_BACKEND_NONE )
