@@ -107,6 +107,7 @@ def _trained(
 ) -> Model:
     """Train a recipe, after its members; return it as it is without a calibration."""
     models = tuple(_trained(one, (), _part(one, data), out / one.name, session) for one in members)
+    recipe = recipe.model_copy(update={"patience": 0})  # or what is asked about chose the epoch
     fit(recipe, replace(data, members=models), out, session.ranks, told=session.told)
     return Model(load_bundle(out), "cpu")
 

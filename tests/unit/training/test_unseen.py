@@ -1,6 +1,7 @@
 """Detectors asked about families and publishers that they were not trained on."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,13 @@ def test_every_record_is_asked_about_by_a_model_that_has_not_seen_its_like(
     assert rows[-1]["model_auroc"] > 0.9
     assert 0 <= rows[-1]["nearest_neighbour_tpr@0.001"] <= 1
     assert (out / "unseen.md").read_text().startswith("| fold | benign |")
+
+
+def test_what_is_left_out_does_not_choose_the_epoch(manifest: Manifest, tmp_path: Path) -> None:
+    epochs: list[int] = []
+    here = replace(session(manifest, tmp_path), told=lambda epoch, *_: epochs.append(epoch))
+    ask_unseen(recipe(epochs=8, patience=1), (), here, "family", tmp_path)
+    assert epochs == [*range(1, 9)] * 5
 
 
 def test_members_of_a_fusion_are_trained_without_what_is_left_out(
