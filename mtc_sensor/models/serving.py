@@ -2,7 +2,8 @@
 
 Batch norms of a trained network are a factor and a summand for each channel, which the convolution
 before can do itself. On a CPU, convolutions with the channels last are up to twice as fast, and
-one-dimensional ones have that layout only as two-dimensional ones of height 1.
+one-dimensional ones have that layout only as two-dimensional ones of height 1. What a convolution
+over bytes computes is looked up.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from mtc_sensor.models.byte_cnn import PacketCnn
 
 _PICTURES = 4
 """Dimensions of weights of a convolution over pictures."""
@@ -29,16 +32,19 @@ def prepared(network: nn.Module) -> nn.Module:
     for part in [module for module in changed.modules() if isinstance(module, nn.Sequential)]:
         _fold(part)
         _flatten_convolutions(part)
-        for number in reversed(range(1, len(part))):
+        for number in reversed(range(len(part))):
             layer = part[number]
             if isinstance(layer, nn.Identity | nn.Dropout):
                 del part[number]
-            elif isinstance(layer, nn.ReLU):
+            elif number and isinstance(layer, nn.ReLU):
                 layer.inplace = True  # what comes before it needs its output no more
     for weights in changed.parameters():
         if weights.ndim == _PICTURES:
             weights.data = weights.data.contiguous(memory_format=torch.channels_last)
-    return changed.requires_grad_(False)
+    changed.requires_grad_(False)
+    if isinstance(changed, PacketCnn):
+        changed.tabulate()
+    return changed
 
 
 def _fold(layers: nn.Sequential) -> None:

@@ -55,7 +55,7 @@ def test_equal_packets_are_computed_once_and_nothing_changes(count: int) -> None
         vectors = network.packet(embedded.transpose(1, 2)).view(count, 8, -1).transpose(1, 2)
         joined = vectors + network.flow(vectors)
         expected = network.output(torch.cat([joined.amax(2), joined.mean(2)], 1))
-    assert sizes == [32]
+    assert sizes == [16]
     torch.testing.assert_close(logits, expected)
 
 
