@@ -11,6 +11,8 @@ from mtc_sensor.wire.values import MAX_COUNT
 REVOKE_S = 1.0
 """A window that was made smaller counts so much longer: it may have been used before."""
 HELLO_EVERY_S = 0.5
+ABSENT_S = 10.0
+"""An exporter that answers no hello for so long uses no window: the node may have been renamed."""
 
 
 class Peer:
@@ -34,6 +36,8 @@ class Peer:
 
     def held(self, now: float) -> int:
         """Return how many samples may be on the way, or wait for a model."""
+        if self.stream.unsynced and now - self.stream.heard >= ABSENT_S:
+            return self.stream.queued
         limit, until = self._revoked
         highest = max(self.limit, self.stream.last, limit if now < until else 0)
         return highest - self.stream.acked

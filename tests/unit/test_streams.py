@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtc_sensor import streams as module
-from mtc_sensor.peer import HELLO_EVERY_S
+from mtc_sensor.peer import ABSENT_S, HELLO_EVERY_S
 from mtc_sensor.streams import BUDGET, Streams, Totals
 from mtc_sensor.wire.events import (
     ExporterDrained,
@@ -306,6 +306,15 @@ class Exporter:
 
 NODES = ("w1", "w2", "w3")
 ACTIONS = st.lists(st.tuples(st.sampled_from(NODES), st.integers(0, 900)), max_size=40)
+
+
+def test_the_window_of_an_exporter_that_does_not_come_back_goes_to_another() -> None:
+    streams = one_exporter()
+    streams.received(sample(1), 0.1)
+    streams.connected(1.0)
+    streams.status(status(1, 0, node="worker-1"), 2.0)
+    assert grants(streams.poll(2.0)) == {"worker-1": (0, 0)}
+    assert grants(streams.poll(0.1 + ABSENT_S)) == {"worker-1": (0, BUDGET // 2)}
 
 
 @given(ACTIONS)
