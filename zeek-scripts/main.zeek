@@ -113,7 +113,8 @@ export {
 		resp_h: addr;
 		resp_p: port;
 		start_us: count;
-		samples: vector of count;
+		## In JSON, which is one value on the wire; a vector has one for each.
+		samples: string;
 		## In Base64.
 		head: vector of string;
 		tokens: string;

@@ -40,6 +40,7 @@ _FIELDS = 10
 _NUMBER, _END = 9, 21
 """Bytes of a count, and of an address and a port, with their tags."""
 _MAX_KIND, _MAX_UID = np.uint64(2), 24
+_MOST_TENTH = np.uint64((2**64 - 1) // 10)
 _TCP, _UDP, _ICMP = 1, 2, 3
 _BASE64 = np.full(256, 64, np.uint8)
 """What a character stands for; 64 for what is none."""
@@ -116,18 +117,19 @@ def _number(data: Bytes, at: int) -> np.uint64:
 
 @inline
 def _length(data: Bytes, at: int, tag: int) -> tuple[int, int]:
-    """Read a tag and a length of at most two bytes; return where that ends, or `UNUSUAL`, and it.
+    """Read a tag and a length of at most three bytes; return where that ends, or `UNUSUAL`, and it.
 
     It is `UNUSUAL` before it: what cannot be read leads to what cannot be read.
     """
     if at < 0 or len(data) - at < 2 or data[at] != tag:
         return UNUSUAL, 0
-    low = int(data[at + 1])
-    if low < 0x80:
-        return at + 2, low
-    if len(data) - at < 3 or data[at + 2] >= 0x80:
-        return UNUSUAL, 0
-    return at + 3, low & 0x7F | int(data[at + 2]) << 7
+    size = 0
+    for place in range(min(3, len(data) - at - 1)):
+        byte = int(data[at + 1 + place])
+        size |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            return at + 2 + place, size
+    return UNUSUAL, 0
 
 
 @inline
@@ -164,16 +166,31 @@ def _end(data: Bytes, at: int, host: Bytes, port: Bytes) -> int:
 
 @inline
 def _samples(data: Bytes, at: int, out: Counts, taken: int) -> tuple[int, int]:
-    at, size = _length(data, at, _VECTOR)
-    if at < 0 or (len(data) - at) // _NUMBER < size:
+    """Read the counts of a JSON array."""
+    at, size = _length(data, at, _STRING)
+    last = at + size - 1
+    if at < 0 or size < 2 or len(data) <= last or data[at] != ord("[") or data[last] != ord("]"):
         return UNUSUAL, taken
-    for _ in range(size):
-        if data[at] != _COUNT:
-            return UNUSUAL, taken
-        out[taken] = _number(data, at + 1)
+    if size == 2:
+        return last + 1, taken
+    while 0 <= at < last:
+        at, out[taken] = _decimal(data, at + 1, last)
         taken += 1
-        at += _NUMBER
-    return at, taken
+    return (UNUSUAL if at < 0 else last + 1), taken
+
+
+@inline
+def _decimal(data: Bytes, first: int, last: int) -> tuple[int, np.uint64]:
+    """Read digits up to a comma or `last`; return where these are, or `UNUSUAL`, and a count."""
+    at, number = first, np.uint64(0)
+    while at < last and 48 <= data[at] <= 57:
+        digit = np.uint64(data[at] - 48)
+        if number > _MOST_TENTH or (number == _MOST_TENTH and digit > 5):
+            return UNUSUAL, number
+        number = number * np.uint64(10) + digit
+        at += 1
+    sound = at > first and (data[first] != 48 or at == first + 1)
+    return (at if sound and (at == last or data[at] == ord(",")) else UNUSUAL), number
 
 
 @inline

@@ -21,6 +21,7 @@ from mtc_sensor.wire.fields import (
     LinkType,
     Microseconds,
     Name,
+    Packed,
     Port,
     Real,
     RecordKind,
@@ -54,7 +55,7 @@ class Sample:
     resp_h: Address
     resp_p: Port
     start_us: Microseconds
-    samples: Counts
+    samples: Packed
     """(n,) packed as `mtc_sensor.flow` says."""
     head: Heads
     """The first packets as captured, from the link layer on."""
@@ -125,7 +126,7 @@ class VerdictBatch:
 
 @dataclass(frozen=True, eq=False)
 class SensorHello:
-    """A sensor is there, sensor to all exporters; without shards: where do the streams stand?"""
+    """A sensor is there, sensor to all exporters; without shards it asks where they stand."""
 
     event: ClassVar[str] = "MTC::sensor_hello"
     sensor: Name

@@ -7,6 +7,7 @@ An event's dataclass annotates its fields with these aliases: to Python they are
 from __future__ import annotations
 
 import binascii
+import json
 import math
 import re
 from base64 import b64decode, b64encode
@@ -32,6 +33,7 @@ _MAX_HEAD = 65535
 _NAME = re.compile(rb"[!-.0-~]{1,%d}" % MAX_NAME)
 _UID = re.compile(rb"[0-9A-Za-z]{1,24}")
 _TEXT = re.compile(rb"[ -~]{0,%d}" % MAX_TEXT)
+_PACKED = re.compile(rb"\[(?:(?:0|[1-9][0-9]{0,19})(?:,(?!\])|(?=\])))*\]")
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,19 @@ def _counts(value: Value) -> NDArray[np.uint64]:
     return np.empty(0, np.uint64)
 
 
+def _encode_packed(counts: NDArray[np.uint64]) -> Value:
+    return json.dumps(check_counts(counts).tolist(), separators=(",", ":")).encode()
+
+
+def _decode_packed(value: Value) -> NDArray[np.uint64]:
+    if not isinstance(value, bytes) or not _PACKED.fullmatch(value):
+        raise WireError(f"{_brief(value)} is no JSON array of counts")
+    try:
+        return np.array(json.loads(value), np.uint64)
+    except OverflowError:
+        raise WireError(f"{_brief(value)} has a number of more than 64 bits") from None
+
+
 def _encode_heads(heads: tuple[bytes, ...]) -> Value:
     _check_heads(heads)
     return tuple([b64encode(head) for head in heads])
@@ -138,5 +153,7 @@ Text: TypeAlias = Annotated[str, _text(_TEXT, "printable ASCII")]
 Address: TypeAlias = Annotated[values.Address, Codec(_address, _address)]
 Port: TypeAlias = Annotated[values.Port, Codec(_port, _port)]
 Counts: TypeAlias = Annotated[NDArray[np.uint64], Codec(_counts, _counts)]
+Packed: TypeAlias = Annotated[NDArray[np.uint64], Codec(_encode_packed, _decode_packed)]
+"""Counts in a JSON array, one string: as a vector each would cost Zeek a value on the wire."""
 Heads: TypeAlias = Annotated[tuple[bytes, ...], Codec(_encode_heads, _decode_heads)]
 """Bytes here, base64 on the wire."""

@@ -175,7 +175,7 @@ def read(
     rows = np.zeros((count, ROW.itemsize), np.uint8)
     offsets = np.zeros((3, count + 1), np.int64)
     ends = np.zeros(MAX_HEADS * count + 1, np.int64)
-    samples = np.empty(left // 9, np.uint64)
+    samples = np.empty(left // 2, np.uint64)
     text = np.empty((2, left), np.uint8)
     message = np.frombuffer(data, np.uint8)
     if scan_records(message, at, rows, offsets, ends, samples, text) != len(data):

@@ -16,7 +16,7 @@ export {
 		resp_h: addr;
 		resp_p: port;
 		start_us: count;
-		samples: vector of count;
+		samples: string;
 		head: vector of string;
 		tokens: string;
 	};
@@ -93,10 +93,10 @@ event go()
 	Cluster::publish("/wire/bytes/", bytes, all_bytes(255));
 	local first = MTC::Sample($kind=0, $uid="CHhAvVGS1DHFjwGM9", $orig_h=10.0.0.1,
 	    $orig_p=49152/tcp, $resp_h=192.0.2.7, $resp_p=443/tcp, $start_us=1700000000123456,
-	    $samples=vector(2621440, 8589938936251068, 18446744073709551615),
+	    $samples="[2621440,8589938936251068,18446744073709551615]",
 	    $head=vector(encode_base64(all_bytes(255)), encode_base64("")), $tokens="TLSv12 h2");
 	local second = MTC::Sample($kind=2, $uid="C9", $orig_h=[2001:db8::1], $orig_p=128/icmp,
-	    $resp_h=[2001:db8::2], $resp_p=129/icmp, $start_us=0, $samples=vector(),
+	    $resp_h=[2001:db8::2], $resp_p=129/icmp, $start_us=0, $samples="[]",
 	    $head=vector(), $tokens="");
 	Cluster::publish(out, MTC::sample_batch, 1, "6f1c", "worker-1", 0, 1, 1, vector(first, second));
 	local malicious = MTC::Opinion($seq=1, $uid="CHhAvVGS1DHFjwGM9", $orig_h=10.0.0.1,
