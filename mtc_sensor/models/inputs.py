@@ -80,7 +80,8 @@ class _Records:
         self.rows = np.arange(len(batch))
 
     def take(self, which: Rows, device: torch.device = CPU) -> Tensor:
-        return torch.from_numpy(self._build(self._batch.take(which))).to(device)
+        batch = self._batch if np.array_equal(which, self.rows) else self._batch.take(which)
+        return torch.from_numpy(self._build(batch)).to(device)
 
 
 class _Packets:
