@@ -43,6 +43,11 @@ STEPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("sensor_rate.py", "--models", "byte-cnn", "--workers", "2", "--seconds", "8"),
     ),
     (
+        "Zeek and the sensor",
+        "The capture is `samples/demo.pcap`; `--file` takes another.",
+        ("zeek_and_sensor.py", "--rounds", "3"),
+    ),
+    (
         "Overload",
         "For five minutes: `--seconds 300`.",
         (
@@ -62,6 +67,7 @@ STEPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
 )
 WITH_DATA = ("wire_decode.py", "inference.py", "sensor_rate.py")
+WITH_ZEEK = ("zeek_and_sensor.py",)
 INTRODUCTION = """\
 # Benchmarks
 
@@ -100,7 +106,11 @@ def page(data: Path | None, only: str) -> Iterator[str]:
     yield INTRODUCTION
     yield f"{datetime.now(timezone.utc):%Y-%m-%d}, commit {commit or 'unknown'}, {machine()}.\n"
     for title, text, arguments in STEPS:
-        if only in arguments[0]:
+        if arguments[0] in WITH_ZEEK and not shutil.which("zeek"):
+            print(
+                f"{arguments[0]}: left out, because there is no zeek on the PATH", file=sys.stderr
+            )
+        elif only in arguments[0]:
             yield f"## {title}\n"
             yield f"{text}\n" if text else ""
             yield run(arguments, data if arguments[0] in WITH_DATA else None)
