@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from mtc_sensor._yaml import load_yaml
 from mtc_sensor.errors import ConfigError
@@ -61,11 +62,33 @@ class WebSocketConfig(_Strict):
         return self
 
 
-class BrokerConfig(_Strict):
-    """Where a Zeek process listens for Broker peers."""
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not re.fullmatch(r"\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+", host) or not _is_port(port):
+        raise ValueError(
+            f"transport.broker.peers: {text[:60]!r}: give host and port, such as 127.0.0.1:27764 "
+            "or [::1]:27764"
+        )
+    return text
 
-    host: Annotated[str, Field(pattern=r"^[!-~]+$")] = "127.0.0.1"
-    port: Annotated[int, Field(ge=1, le=65535)] = 9999
+
+def _is_port(text: str) -> bool:
+    return re.fullmatch("[0-9]{1,5}", text) is not None and 1 <= int(text) <= 65535
+
+
+class BrokerConfig(_Strict):
+    """Where Zeek processes listen for Broker peers; Zeek's ``Cluster::nodes[...]$p``."""
+
+    peers: Annotated[list[Annotated[str, AfterValidator(_address)]], Field(min_length=1)] = [
+        "127.0.0.1:9999"
+    ]
+    """One process, or every worker of a cluster: Broker does not pass on between peers."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> BrokerConfig:
+        if len(set(self.peers)) < len(self.peers):
+            raise ValueError(f"transport.broker.peers: each only once, not {self.peers}")
+        return self
 
 
 class TransportConfig(_Strict):

@@ -204,5 +204,5 @@ def _address(config: SensorConfig) -> str:
     return {
         "zeromq": f"{way.zeromq.xpub} and {way.zeromq.xsub}",
         "websocket": way.websocket.url,
-        "broker": f"{way.broker.host}:{way.broker.port}",
+        "broker": ", ".join(way.broker.peers),
     }[way.kind]

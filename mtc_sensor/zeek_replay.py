@@ -181,7 +181,7 @@ def meeting_point(transport: str, private: Path) -> tuple[TransportConfig, Path]
         config = TransportConfig(kind="websocket", websocket=WebSocketConfig(url=url))
     elif transport == "broker":
         text = _BROKER.format(port=port)
-        config = TransportConfig(kind="broker", broker=BrokerConfig(port=port))
+        config = TransportConfig(kind="broker", broker=BrokerConfig(peers=[f"127.0.0.1:{port}"]))
     script = private / "meeting-point.zeek"
     script.write_text(text)
     return config, script

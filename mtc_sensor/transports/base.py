@@ -143,7 +143,7 @@ class Transport(ABC):
         self.generation = 0
         """Goes up when something that was published may not have arrived."""
         self._inbox = inbox
-        self._said = ""
+        self._said: dict[str, str] = {}
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._guarded, name=type(self).__name__, daemon=True)
 
@@ -182,10 +182,10 @@ class Transport(ABC):
         except BaseException as fault:
             self._inbox.put([Failed(fault)], force=True)
 
-    def _say(self, level: int, text: str) -> None:
-        """Log what has become of the connection; the same again, as of each attempt, only once."""
-        if text != self._said:
-            self._said = text
+    def _say(self, level: int, text: str, of: str = "") -> None:
+        """Log what has become of a connection; the same again, as of each attempt, only once."""
+        if text != self._said.get(of):
+            self._said[of] = text
             logger.log(level, "%s", text)
 
     def _notify(self, item: Notice) -> None:

@@ -2,6 +2,11 @@
 
 The package of that name in package indexes is something else. The bindings are looked for where
 ``zeek-config --python_dir`` says; they belong to one version of Python.
+
+Zeeks do not pass on to one peer what they hear from another, so in a cluster each worker is a peer
+of ours. A node of a cluster says its name to who becomes its peer, with ``Cluster::hello`` (Zeek
+``policy/frameworks/cluster/backend/broker/main.zeek``): what is lost with a connection is lost to
+that node alone.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from types import ModuleType
 from typing import Any
@@ -21,8 +27,15 @@ from typing import Any
 import numpy as np
 
 from mtc_sensor.errors import TransportError, WireError
-from mtc_sensor.transports.base import Backoff, Connected, Inbox, Transport
-from mtc_sensor.wire import events
+from mtc_sensor.transports.base import (
+    Backoff,
+    Connected,
+    Inbox,
+    Subscribed,
+    Transport,
+    Unsubscribed,
+)
+from mtc_sensor.wire import events, topics
 from mtc_sensor.wire.envelope import ZeekEvent
 from mtc_sensor.wire.events import MtcEvent, VerdictBatch
 from mtc_sensor.wire.values import (
@@ -39,6 +52,8 @@ _INSTEAD = (
 )
 _QUEUE = 1024
 _RECEIVE_S = 0.1
+_TO_US = "zeek/cluster/nodeid/{}/"
+_HELLO = "Cluster::hello"
 
 
 def load_bindings() -> ModuleType:
@@ -75,15 +90,37 @@ def load_bindings() -> ModuleType:
     return module
 
 
+@dataclass(eq=False)
+class _Link:
+    """A Zeek process that is to be our peer."""
+
+    address: str
+    backoff: Backoff = field(default_factory=Backoff)
+    connect_at: float | None = 0.0
+    """When to try to connect; None while connected or connecting."""
+    peer: str | None = None
+    """Broker's name for it while it is our peer."""
+    node: str | None = None
+    """Its name in the cluster, once it has said that; it is kept when the connection is lost."""
+    since: int = 0
+    """What was decided before this generation is not for this connection."""
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Host and port."""
+        host, _, port = self.address.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
 class Broker(Transport):
-    """A peer of a Zeek process that listens for Broker.
+    """A peer of Zeek processes that listen for Broker.
 
     Parameters
     ----------
     inbox, topics
         As for `Transport`.
-    host, port
-        Of the Zeek process.
+    peers
+        The processes, each as ``host:port``: one, or several nodes of one cluster.
 
     Raises
     ------
@@ -92,34 +129,51 @@ class Broker(Transport):
     """
 
     def __init__(
-        self, inbox: Inbox, topics: Sequence[str], host: str = "127.0.0.1", port: int = 9999
+        self, inbox: Inbox, topics: Sequence[str], peers: Sequence[str] = ("127.0.0.1:9999",)
     ) -> None:
         super().__init__(inbox, topics)
         self._bindings = load_bindings()
-        self._host, self._port = host, port
-        self._endpoint = self._bindings.Endpoint()
-        self._peered = threading.Event()
-        self._backoff = Backoff()
-        self._connect_at: float | None = 0.0
-        """When to try to connect; None while connected or connecting."""
+        options = self._bindings.BrokerOptions()
+        options.disable_forwarding = True  # the workers' own events are not for each other
+        self._endpoint = self._bindings.Endpoint(self._bindings.Configuration(options))
+        self._to_us = _TO_US.format(self._endpoint.node_id())
+        self._links = [_Link(address) for address in peers]
+        self._nodes: dict[str, _Link] = {}
+        self._names: dict[str, str] = {}
+        """What peers have said that they are called, by Broker's name for them."""
+        self._lock = threading.Lock()
 
     @property
     def connected(self) -> bool:
         """Whether there is a peer."""
-        return self._peered.is_set()
+        return any(link.peer is not None for link in self._links)
+
+    @property
+    def unreached(self) -> tuple[str, ...]:
+        """Addresses where there is no peer now."""
+        return tuple(link.address for link in self._links if link.peer is None)
 
     def publish(self, messages: Sequence[tuple[str, MtcEvent]], generation: int) -> list[bool]:
-        """Hand events to Broker, if there is a peer."""
+        """Hand events to Broker, if whom they are for is a peer."""
         return [self._publish(topic, event, generation) for topic, event in messages]
 
     def _publish(self, topic: str, event: MtcEvent, generation: int) -> bool:
-        if not self._peered.is_set() or generation != self.generation:
-            if isinstance(event, VerdictBatch):  # the rest is repeated
-                self.counts["not_connected"] += 1
-            return False
-        message = events.encode(event).to_value()
-        self._endpoint.publish(topic, to_broker(message, self._bindings))
-        return True
+        message = to_broker(events.encode(event).to_value(), self._bindings)
+        with self._lock:
+            sent = self._reaches(topic, generation)
+            if sent:
+                self._endpoint.publish(topic, message)
+        if not sent and isinstance(event, VerdictBatch):  # the rest is repeated
+            self.counts["not_connected"] += 1
+        return sent
+
+    def _reaches(self, topic: str, generation: int) -> bool:
+        """Return whether what was decided in a generation may go out to a topic."""
+        link = self._nodes.get(topic.split("/")[-2])
+        if link is not None:
+            return link.peer is not None and generation >= link.since
+        alone = self._links[0].since if len(self._links) == 1 else 0
+        return self.connected and generation >= alone
 
     def close(self) -> None:
         """Disconnect and end; in the thread that made this, for Broker hangs in any other."""
@@ -129,42 +183,107 @@ class Broker(Transport):
     def _run(self) -> None:
         internal = self._bindings._broker
         # The bindings' own way to turn names into topics needs a Python before 3.10.
-        topics = internal.VectorTopic([internal.Topic(name) for name in self.topics])
-        subscriber = internal.Endpoint.make_subscriber(self._endpoint, topics, _QUEUE)
+        wanted = internal.VectorTopic([internal.Topic(t) for t in (*self.topics, self._to_us)])
+        subscriber = internal.Endpoint.make_subscriber(self._endpoint, wanted, _QUEUE)
         statuses = internal.Endpoint.make_status_subscriber(self._endpoint, True)
         while not self._closing.is_set():
-            if self._connect_at is not None and time.monotonic() >= self._connect_at:
-                self._connect_at = None
-                self._endpoint.peer_nosync(self._host, self._port, 0.0)  # 0: no attempts of its own
+            self._connect()
             # The bindings' own waiting would keep all other threads from running.
             select.select([subscriber.fd(), statuses.fd()], [], [], _RECEIVE_S)
             for status in statuses.poll():
                 self._follow(status)
-            self._deliver(self._decode, [data for _, data in subscriber.poll()])
+            self._receive(subscriber.poll())
+            self._tell_nodes()
         subscriber.reset()
         statuses.reset()
+
+    def _connect(self) -> None:
+        for link in self._links:
+            if link.connect_at is not None and time.monotonic() >= link.connect_at:
+                link.connect_at = None
+                self._endpoint.peer_nosync(*link.place, 0.0)  # 0: no attempts of its own
 
     def _follow(self, status: Any) -> None:
         """Take note of a peer that came, went, or was not there."""
         if not status.is_status():
-            self._say(logging.WARNING, f"broker {self._host}:{self._port}: {status.get_error()}")
-            self._connect_again()
+            text = str(status.get_error())
+            for link in self._links:
+                if "*{}:{})".format(*link.place) in text:  # it says nowhere else which
+                    self._say(logging.WARNING, f"broker {link.address}: {text}", link.address)
+                    self._connect_again(link)
             return
         code, codes = status.get_status().code(), self._bindings.SC
-        if code == codes.PeerAdded:
-            self._say(logging.INFO, f"broker {self._host}:{self._port}: connected")
-            self._backoff.reset()
-            self.generation += 1
-            self._peered.set()
-            self._notify(Connected(self.generation))
-        elif code in (codes.PeerLost, codes.PeerRemoved):
-            self._say(logging.WARNING, f"broker {self._host}:{self._port}: disconnected")
-            self._peered.clear()
-            self._connect_again()
+        if code not in (codes.PeerAdded, codes.PeerLost, codes.PeerRemoved):
+            return
+        peer = status.get_status().context()
+        place = peer.network.get().address, peer.network.get().port
+        for link in self._links:
+            if link.place == place and code == codes.PeerAdded:
+                self._added(link, peer.node_id())
+            elif link.place == place:
+                self._lost(link)
 
-    def _connect_again(self) -> None:
-        if self._connect_at is None:
-            self._connect_at = time.monotonic() + self._backoff.next()
+    def _added(self, link: _Link, peer: str) -> None:
+        self._say(logging.INFO, f"broker {link.address}: connected", link.address)
+        link.backoff.reset()
+        with self._lock:
+            link.peer = peer
+            if len(self._links) > 1:
+                return  # its name is going to come; the others need not begin again
+            self._renew(link)
+        self._notify(Connected(self.generation))
+
+    def _lost(self, link: _Link) -> None:
+        self._say(logging.WARNING, f"broker {link.address}: disconnected", link.address)
+        with self._lock:
+            self._names.pop(link.peer or "", None)
+            link.peer = None
+            self._renew(link)
+        if link.node is not None:
+            self._notify(Unsubscribed(topics.exporter(link.node), self.generation))
+        self._connect_again(link)
+
+    def _renew(self, link: _Link) -> None:
+        self.generation += 1
+        link.since = self.generation
+
+    def _connect_again(self, link: _Link) -> None:
+        if link.connect_at is None:
+            link.connect_at = time.monotonic() + link.backoff.next()
+
+    def _receive(self, messages: Sequence[tuple[Any, Any]]) -> None:
+        """Take names in where there is more than one peer, and deliver the rest."""
+        ours = [data for topic, data in messages if topic.string() == self._to_us]
+        for data in ours if len(self._links) > 1 else []:
+            try:
+                self._take_name(ZeekEvent.from_value(from_broker(data)))
+            except WireError:
+                self.counts["undecodable"] += 1
+        self._deliver(
+            self._decode, [data for topic, data in messages if topic.string() != self._to_us]
+        )
+
+    def _take_name(self, event: ZeekEvent) -> None:
+        if event.name != _HELLO:
+            return
+        name, peer = [part if isinstance(part, bytes) else b"" for part in (*event.args, 0, 0)][:2]
+        node = name.decode(errors="replace")
+        if topics.exporter_of(topics.exporter(node)) != node:
+            raise WireError(f"{node!r} is no node's name")
+        self._names[peer.decode(errors="replace")] = node
+        if len(self._names) > 2 * len(self._links):  # the name can come before the peer does
+            del self._names[next(iter(self._names))]
+
+    def _tell_nodes(self) -> None:
+        """Tell of peers that have become known by name."""
+        for link in self._links:
+            node = self._names.pop(link.peer or "", None)
+            if node is not None:
+                with self._lock:
+                    link.node = node
+                    self._nodes = {each.node: each for each in self._links if each.node}
+                    self._renew(link)
+                self._notify(Subscribed(topics.exporter(node), self.generation))
 
     def _decode(self, data: Any) -> MtcEvent:
         return events.decode(ZeekEvent.from_value(from_broker(data)))

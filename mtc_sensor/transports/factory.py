@@ -25,7 +25,7 @@ def make_transport(config: TransportConfig, shards: Sequence[int], inbox: Inbox)
         return _websocket(config.websocket, wanted, inbox)
     from mtc_sensor.transports.broker import Broker  # noqa: PLC0415 - each loads its own library
 
-    return Broker(inbox, wanted, config.broker.host, config.broker.port)
+    return Broker(inbox, wanted, config.broker.peers)
 
 
 def _zeromq(config: ZeroMQConfig, wanted: Sequence[str], inbox: Inbox) -> Transport:

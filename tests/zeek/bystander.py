@@ -86,9 +86,9 @@ class OnProxy(Bystander):
 class OnBroker(Bystander):
     """A peer of a Zeek process that has the script `ANSWERS` and listens on a port."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, address: str) -> None:
         super().__init__()
-        self._port = port
+        self._host, _, self._port = address.partition(":")
 
     def _run(self) -> None:
         bindings = load_bindings()
@@ -97,7 +97,7 @@ class OnBroker(Bystander):
         topics = internal.VectorTopic([internal.Topic("/bystander/pong/")])
         subscriber = internal.Endpoint.make_subscriber(endpoint, topics, 16)
         ping = to_broker(ZeekEvent("Bystander::ping", ()).to_value(), bindings)
-        endpoint.peer_nosync("127.0.0.1", self._port, 1.0)
+        endpoint.peer_nosync(self._host, int(self._port), 1.0)
         while not self._ends.wait(EVERY_S):
             sent = time.monotonic()
             endpoint.publish("/bystander/ping/", ping)

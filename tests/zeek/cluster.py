@@ -1,7 +1,7 @@
 """A Zeek cluster of five processes on this machine, started by hand, and sensors beside it.
 
-The manager has the ZeroMQ proxy thread and a WebSocket server; workers read captures. Every node
-has a folder of its own; the logger's has the logs.
+The manager has a WebSocket server and, where the backend is ZeroMQ, its proxy thread; workers read
+captures. Every node has a folder of its own; the logger's has the logs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,16 @@ from mtc_sensor.zeek import program, scripts
 
 LAYOUT = Path(__file__).with_name("layout")
 TIMEOUT_S = 60.0
-_PORTS = ("XPUB_PORT", "XSUB_PORT", "LOG_PORT", "WEBSOCKET_PORT")
 _PERMANENT = ("manager", "logger", "proxy")
+_WORKERS = ("WORKER_1_PORT", "WORKER_2_PORT")
+_LISTENING = tuple(f"{name.upper()}_PORT" for name in _PERMANENT)
+_PORTS = ("XPUB_PORT", "XSUB_PORT", "WEBSOCKET_PORT", *_LISTENING, *_WORKERS)
 
 
 class Node:
     """A process of Zeek; a context manager, which kills it."""
 
-    def __init__(self, name: str, folder: Path, ports: dict[str, str], *arguments: str) -> None:
+    def __init__(self, name: str, folder: Path, settings: dict[str, str], *arguments: str) -> None:
         self.folder = folder
         folder.mkdir(parents=True)
         packages = folder.parent / "packages"
@@ -39,7 +41,7 @@ class Node:
         command = [program(), "-C", "node", *arguments]
         with (folder / "stdout").open("w") as out, (folder / "stderr").open("w") as errors:
             self.process = subprocess.Popen(
-                command, cwd=folder, env=os.environ | ports | own, stdout=out, stderr=errors
+                command, cwd=folder, env=os.environ | settings | own, stdout=out, stderr=errors
             )
 
     def __enter__(self) -> Node:
@@ -68,8 +70,9 @@ class Node:
 class Cluster:
     """Manager, logger and proxy, up to workers; a context manager, which kills what still runs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, backend: str = "zeromq") -> None:
         self.folder = folder
+        self.backend = backend
         self.ports = dict(zip(_PORTS, map(str, _free_ports(len(_PORTS))), strict=True))
         self._running = ExitStack()
         self._started = 0
@@ -79,9 +82,11 @@ class Cluster:
         packages.mkdir()
         (packages / "mtc-sensor").symlink_to(scripts())
         self._nodes = [self._start(name) for name in _PERMANENT]
-        _wait_for_topics(
-            self.ports["XSUB_PORT"], {f"zeek.cluster.{name}".encode() for name in _PERMANENT}
-        )
+        if self.backend == "broker":
+            _wait_for_listeners([self.ports[name] for name in _LISTENING])
+        else:
+            topics = {f"zeek.cluster.{name}".encode() for name in _PERMANENT}
+            _wait_for_topics(self.ports["XSUB_PORT"], topics)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -107,17 +112,19 @@ class Cluster:
     def transport(self, kind: str) -> dict[str, Any]:
         """Return a sensor's configuration of the way to this cluster."""
         here = "127.0.0.1:{}".format
-        xpub, xsub, _, websocket = (here(port) for port in self.ports.values())
+        xpub, xsub, websocket, *_ = (here(port) for port in self.ports.values())
         return {
             "kind": kind,
             "zeromq": {"xpub": f"tcp://{xpub}", "xsub": f"tcp://{xsub}"},
             "websocket": {"url": f"ws://{websocket}/v1/messages/json"},
+            "broker": {"peers": [here(self.ports[name]) for name in _WORKERS]},
         }
 
     def _start(self, name: str, *arguments: str) -> Node:
         self._started += 1
         again = f"-{self._started}" if (self.folder / name).exists() else ""
-        node = Node(name, self.folder / f"{name}{again}", self.ports, *arguments)
+        settings = {"BACKEND": self.backend, **self.ports}
+        node = Node(name, self.folder / f"{name}{again}", settings, *arguments)
         return self._running.enter_context(node)
 
 
@@ -189,3 +196,14 @@ def _wait_for_topics(port: str, wanted: set[bytes]) -> None:
             assert time.monotonic() < end, f"nobody listens to {wanted}"
             if xpub.poll(100):
                 wanted = wanted - {xpub.recv()[1:]}
+
+
+def _wait_for_listeners(ports: Sequence[str]) -> None:
+    """Wait until somebody listens on each of these ports."""
+    end = time.monotonic() + TIMEOUT_S
+    for port in map(int, ports):
+        while True:
+            assert time.monotonic() < end, f"nobody listens on {port}"
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+                break
+            time.sleep(0.1)

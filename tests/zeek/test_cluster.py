@@ -17,10 +17,18 @@ RECORDS = 308
 FLOWS = 50
 
 
-@pytest.mark.parametrize("kind", ["zeromq", pytest.param("websocket", marks=pytest.mark.long)])
-def test_two_workers_are_judged(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "backend"),
+    [
+        ("zeromq", "zeromq"),
+        ("broker", "broker"),
+        pytest.param("websocket", "zeromq", marks=pytest.mark.long),
+        pytest.param("websocket", "broker", marks=pytest.mark.long),
+    ],
+)
+def test_two_workers_are_judged(kind: str, backend: str, tmp_path: Path) -> None:
     flows = write_flows(tmp_path / "flows.pcap", FLOWS, seconds=1, packets=4)
-    with Cluster(tmp_path) as cluster, sensor(cluster, kind) as judge:
+    with Cluster(tmp_path, backend) as cluster, sensor(cluster, kind) as judge:
         workers = [cluster.worker("worker-1", DEMO), cluster.worker("worker-2", flows)]
         assert [worker.streams() for worker in workers] == [[settled(RECORDS)], [settled(FLOWS)]]
         assert_judged(judge, RECORDS + FLOWS)

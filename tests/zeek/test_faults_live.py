@@ -143,7 +143,7 @@ def stop(kind: str, folder: Path, seconds: float) -> None:
     config, script = meet(kind, folder)
     with script.open("a") as more:
         more.write(ANSWERS)
-    other = OnBroker(config.broker.port) if kind == "broker" else OnProxy(folder)
+    other = OnBroker(config.broker.peers[0]) if kind == "broker" else OnProxy(folder)
     with start(folder, script) as zeek, Echo(folder, config) as sensor:
         wait_for(lambda: len(zeek.verdicts) > RATE)
         with other:

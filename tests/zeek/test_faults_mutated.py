@@ -161,9 +161,8 @@ def test_over_broker() -> None:
         return events.decode(ZeekEvent.from_value(from_broker(bindings.Data.from_py(data))))
 
     with bindings.Endpoint() as peer:
-        config = TransportConfig(
-            kind="broker", broker=BrokerConfig(port=peer.listen("127.0.0.1", 0))
-        )
+        address = "127.0.0.1:{}".format(peer.listen("127.0.0.1", 0))
+        config = TransportConfig(kind="broker", broker=BrokerConfig(peers=[address]))
 
         def send(chunk: list[object]) -> None:
             for data in chunk:

@@ -47,7 +47,7 @@ def test_attempts_to_connect_back_off_by_chance(kind: str) -> None:
             {
                 "kind": kind,
                 "websocket": WebSocketConfig(url=f"ws://127.0.0.1:{port}/v1/messages/json"),
-                "broker": BrokerConfig(port=port),
+                "broker": BrokerConfig(peers=[f"127.0.0.1:{port}"]),
             }
         )
         with running(lambda: make_sensor(config)):

@@ -1,12 +1,19 @@
 ##! A node of the cluster of tests/zeek/cluster.py. At its end it prints what became of its streams.
 
+@if ( getenv("BACKEND") == "broker" )
+@load frameworks/cluster/backend/broker
+
+redef Broker::default_listen_address = "127.0.0.1";
+@else
 @load frameworks/cluster/backend/zeromq
-@load mtc-sensor
 
 redef Cluster::Backend::ZeroMQ::listen_xpub_endpoint = "tcp://127.0.0.1:" + getenv("XPUB_PORT");
 redef Cluster::Backend::ZeroMQ::listen_xsub_endpoint = "tcp://127.0.0.1:" + getenv("XSUB_PORT");
 redef Cluster::Backend::ZeroMQ::connect_xpub_endpoint = "tcp://127.0.0.1:" + getenv("XSUB_PORT");
 redef Cluster::Backend::ZeroMQ::connect_xsub_endpoint = "tcp://127.0.0.1:" + getenv("XPUB_PORT");
+@endif
+
+@load mtc-sensor
 
 # Logs keep their names.
 redef Log::default_rotation_interval = 0secs;
