@@ -12,7 +12,8 @@ from mtc_sensor import zeek
 from mtc_sensor.config import CurveConfig, TransportConfig, WebSocketConfig, ZeroMQConfig
 from mtc_sensor.errors import ConfigError, TransportError, WireError, ZeekError
 from mtc_sensor.transports.base import Backoff, Connected, Failed, Inbox, Message, Transport
-from mtc_sensor.transports.broker import load_bindings, to_broker
+from mtc_sensor.transports.broker import load_bindings
+from mtc_sensor.transports.broker_values import to_broker
 from mtc_sensor.transports.factory import make_transport
 from mtc_sensor.transports.websocket import WebSocket
 from mtc_sensor.wire import binary_events

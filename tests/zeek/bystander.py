@@ -10,7 +10,8 @@ from pathlib import Path
 
 import zmq
 
-from mtc_sensor.transports.broker import load_bindings, to_broker
+from mtc_sensor.transports.broker import load_bindings
+from mtc_sensor.transports.broker_values import to_broker
 from mtc_sensor.wire.envelope import ZeekEvent
 from tests.zeek.beside import wait_for
 

@@ -18,7 +18,8 @@ from mtc_sensor.config import BrokerConfig, TransportConfig, WebSocketConfig, Ze
 from mtc_sensor.errors import WireError
 from mtc_sensor.flow import Kind
 from mtc_sensor.sensor import Sensor
-from mtc_sensor.transports.broker import from_broker, load_bindings, to_broker
+from mtc_sensor.transports.broker import load_bindings
+from mtc_sensor.transports.broker_values import from_broker, to_broker
 from mtc_sensor.transports.zeromq import FORMAT
 from mtc_sensor.wire import broker_bin, events, topics, websocket_api
 from mtc_sensor.wire.envelope import ZeekEvent
