@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, NoReturn, TypeVar
 
@@ -50,6 +51,8 @@ _T = TypeVar("_T")
 _PROTOS = {Proto.UNKNOWN: "?", Proto.TCP: "tcp", Proto.UDP: "udp", Proto.ICMP: "icmp"}
 _PROTO_NAMES = {name: proto for proto, name in _PROTOS.items()}
 _PORT = re.compile(r"([0-9]{1,5})/(tcp|udp|icmp|\?)")
+_CACHED = 4096
+"""Addresses and ports that are kept: they repeat."""
 _ESCAPE = re.compile(r"\\[\\v]")
 
 
@@ -125,7 +128,7 @@ def _read_real(tree: object, _: int) -> float:
 
 
 def _read_address(tree: object, _: int) -> Address:
-    return unmap_address(ip_address(_unscoped(tree)))
+    return _address(_unscoped(tree))
 
 
 def _read_subnet(tree: object, _: int) -> Subnet:
@@ -145,8 +148,18 @@ def _unscoped(tree: object) -> str:
     return text
 
 
+@lru_cache(_CACHED)
+def _address(text: str) -> Address:
+    return unmap_address(ip_address(text))
+
+
 def _read_port(tree: object, _: int) -> Port:
-    match = _PORT.fullmatch(field(tree, "data", str))
+    return _port(field(tree, "data", str))
+
+
+@lru_cache(_CACHED)
+def _port(text: str) -> Port:
+    match = _PORT.fullmatch(text)
     if match is None:
         raise WireError("port is not of the form 80/tcp")
     return Port(int(match[1]), _PROTO_NAMES[match[2]])
