@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,8 @@ def running(options: argparse.Namespace) -> Iterator[Run]:
     """Start sensor and exporter; at the end, print and check what became of all samples."""
     with tempfile.TemporaryDirectory(prefix="mtc-") as name:
         folder = Path(name)
-        port, workers = free_port(), options.workers
+        workers = options.workers
+        port = free_ports(workers)
         (folder / "sensor.yaml").write_text(configuration(options, folder, port))
         sensor = [sys.executable, "-m", "mtc_sensor", "run", "--config", f"{folder}/sensor.yaml"]
         here = Path(__file__).parent
@@ -132,11 +133,16 @@ def running(options: argparse.Namespace) -> Iterator[Run]:
                 other.kill()
 
 
-def free_port() -> int:
-    """Return a TCP port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
+def free_ports(count: int) -> int:
+    """Return the first of `count` TCP ports in a row that nobody listens on."""
+    while True:
+        with ExitStack() as stack:
+            sock = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            first: int = sock.getsockname()[1]
+            with suppress(OSError, OverflowError):  # some other's, or past the last
+                for port in range(first + 1, first + count):
+                    stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                return first
 
 
 def configuration(options: argparse.Namespace, folder: Path, port: int) -> str:
