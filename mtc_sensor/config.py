@@ -87,7 +87,7 @@ class BrokerConfig(_Strict):
     @model_validator(mode="after")
     def _consistent(self) -> BrokerConfig:
         if len(set(self.peers)) < len(self.peers):
-            raise ValueError(f"transport.broker.peers: each only once, not {self.peers}")
+            raise ValueError(f"transport.broker.peers: give each only once, not {self.peers}")
         return self
 
 

@@ -24,7 +24,8 @@ _REMEDIES = {
     "zeromq": "is the manager up, and are these Cluster::Backend::ZeroMQ::listen_*_endpoint of it? "
     "With zeekctl they are tcp://127.0.0.1:27760 and tcp://127.0.0.1:27761",
     "websocket": "does a Zeek process call Cluster::listen_websocket there?",
-    "broker": "does a Zeek process call Broker::listen there?",
+    "broker": "does a Zeek process call Broker::listen there? A cluster's workers do, at their "
+    "Cluster::nodes[...]$p",
 }
 """What to look at when nothing answers."""
 
@@ -170,11 +171,14 @@ def _bus(config: SensorConfig, wait_s: float) -> Iterator[Finding]:
     """Yield whether the bus can be reached, and which exporters are on it."""
     heard = listen(config.transport, wait_s)
     kind = config.transport.kind
-    if not heard.reached:
-        fault = f"transport.{kind}: nothing answers at {_address(config)}: {_REMEDIES[kind]}"
+    silent = ", ".join(heard.unreached) if heard.reached else _address(config)
+    if silent:
+        fault = f"transport.{kind}: nothing answers at {silent}: {_REMEDIES[kind]}"
         yield Finding("bus", "failed", fault)
+    else:
+        yield Finding("bus", "ok", _address(config))
+    if not heard.reached:
         return
-    yield Finding("bus", "ok", _address(config))
     yield from (_exporters(shard, heard, wait_s) for shard in config.shards)
 
 

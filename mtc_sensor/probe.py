@@ -24,6 +24,8 @@ class Heard:
 
     reached: bool
     """Whether the bus answered at all."""
+    unreached: tuple[str, ...]
+    """Where it did not, if there is more than one way to it."""
     exporters: tuple[ExporterStatus, ...]
     """The last word of each exporter and shard."""
 
@@ -49,9 +51,10 @@ def listen(config: TransportConfig, wait_s: float) -> Heard:
                 reached |= isinstance(item, Connected | Subscribed)
                 _take(item, exporters)
             now = time.monotonic()
+        unreached = transport.unreached
     finally:
         transport.close()
-    return Heard(reached, tuple(exporters[key] for key in sorted(exporters)))
+    return Heard(reached, unreached, tuple(exporters[key] for key in sorted(exporters)))
 
 
 def _take(item: Incoming, exporters: dict[tuple[str, int], ExporterStatus]) -> None:

@@ -156,6 +156,11 @@ class Transport(ABC):
     def connected(self) -> bool:
         """Whether the bus is there now, as far as is known; any thread may ask."""
 
+    @property
+    def unreached(self) -> tuple[str, ...]:
+        """Addresses of the parts of the bus that are not there now, where it has parts."""
+        return ()
+
     @abstractmethod
     def publish(self, messages: Sequence[tuple[str, MtcEvent]], generation: int) -> list[bool]:
         """Send events to topics, in order; return of each whether it was handed over.

@@ -123,9 +123,7 @@ class Broker(Transport):
     ) -> None:
         super().__init__(inbox, topics)
         self._bindings = load_bindings()
-        options = self._bindings.BrokerOptions()
-        options.disable_forwarding = True  # the workers' own events are not for each other
-        self._endpoint = self._bindings.Endpoint(self._bindings.Configuration(options))
+        self._endpoint = self._bindings.Endpoint()
         self._to_us = _TO_US.format(self._endpoint.node_id())
         self._links = [_Link(address) for address in peers]
         self._nodes: dict[str, _Link] = {}
@@ -140,7 +138,7 @@ class Broker(Transport):
 
     @property
     def unreached(self) -> tuple[str, ...]:
-        """Addresses where there is no peer now."""
+        """Addresses at which there is no peer now."""
         return tuple(link.address for link in self._links if link.peer is None)
 
     def publish(self, messages: Sequence[tuple[str, MtcEvent]], generation: int) -> list[bool]:

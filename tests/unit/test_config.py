@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,27 @@ def test_a_missing_key_is_refused_with_its_section(tmp_path: Path) -> None:
 def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
     assert "each only once" in refusal(tmp_path, "shards: [1, 1]\n")
     assert "need a wss:// url" in refusal(tmp_path, "transport:\n  websocket:\n    ca: ca.pem\n")
+
+
+@pytest.mark.parametrize(
+    "peer", ["127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "::1:27764", ":27764", "a b:1", "a:1:2"]
+)
+def test_a_peer_that_is_no_address_is_refused(peer: str, tmp_path: Path) -> None:
+    text = f"transport:\n  broker:\n    peers:\n      - '127.0.0.1:1'\n      - '{peer}'\n"
+    assert refusal(tmp_path, text) == (
+        f"line 5: transport.broker.peers: '{peer}': give host and port, such as 127.0.0.1:27764 or "
+        "[::1]:27764"
+    )
+
+
+def test_peers_are_different_addresses(tmp_path: Path) -> None:
+    text = "transport:\n  broker:\n    peers: {}\n"
+    good = ["[::1]:27764", "worker-1.example:27764"]
+    (tmp_path / "sensor.yaml").write_text(text.format(json.dumps(good)))
+    assert load_config(tmp_path / "sensor.yaml").transport.broker.peers == good
+    twice = refusal(tmp_path, text.format(json.dumps(["a:1", "a:1"])))
+    assert twice == "line 2: transport.broker.peers: give each only once, not ['a:1', 'a:1']"
+    assert "at least 1 item" in refusal(tmp_path, text.format("[]"))
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:

@@ -63,10 +63,17 @@ def test_two_shards_have_two_sensors(tmp_path: Path) -> None:
         assert {line["uid"] for line in cluster.log("mtc")} == uids[0] | uids[1]
 
 
-@pytest.mark.parametrize("kind", ["websocket", pytest.param("zeromq", marks=pytest.mark.long)])
-def test_a_worker_that_starts_again_is_a_new_run(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "backend"),
+    [
+        ("websocket", "zeromq"),
+        pytest.param("zeromq", "zeromq", marks=pytest.mark.long),
+        pytest.param("broker", "broker", marks=pytest.mark.long),
+    ],
+)
+def test_a_worker_that_starts_again_is_a_new_run(kind: str, backend: str, tmp_path: Path) -> None:
     flows = write_flows(tmp_path / "flows.pcap", FLOWS, seconds=1, packets=8)
-    with Cluster(tmp_path) as cluster, sensor(cluster, kind) as judge:
+    with Cluster(tmp_path, backend) as cluster, sensor(cluster, kind) as judge:
         old = cluster.worker("worker-1", flows, "dies")
         wait_for(lambda: len(judge.verdicts()) == 20)
         wait_for(lambda: "20 are settled" in (old.folder / "stdout").read_text())
