@@ -201,14 +201,11 @@ class Broker(Transport):
                     self._connect_again(link)
             return
         code, codes = status.get_status().code(), self._bindings.SC
-        if code not in (codes.PeerAdded, codes.PeerLost, codes.PeerRemoved):
-            return
         peer = status.get_status().context()
-        place = peer.network.get().address, peer.network.get().port
         for link in self._links:
-            if link.place == place and code == codes.PeerAdded:
+            if code == codes.PeerAdded and link.place == _place(peer):
                 self._added(link, peer.node_id())
-            elif link.place == place:
+            elif code in (codes.PeerLost, codes.PeerRemoved) and link.peer == peer.node_id():
                 self._lost(link)
 
     def _added(self, link: _Link, peer: str) -> None:
@@ -275,3 +272,11 @@ class Broker(Transport):
 
     def _decode(self, data: Any) -> MtcEvent:
         return events.decode(ZeekEvent.from_value(from_broker(data)))
+
+
+def _place(peer: Any) -> tuple[str, int] | None:
+    """Return the host and port that a peer was reached at."""
+    if not peer.network.is_set():
+        return None
+    network = peer.network.get()
+    return network.address, network.port
