@@ -75,6 +75,9 @@ export {
 # Called when a connection has enough packets for a final record, and again right before it ends.
 global owed: hook(c: connection, is_owed: bool);
 
+# Called when a sampled connection is removed, after its final record was made.
+global removed: hook(c: connection);
+
 # Connections that are held and that are followed, and those that there was no room for.
 global connections = 0;
 global followed = 0;
@@ -349,28 +352,30 @@ function take_packet(c: connection, st: State, pkts: count): count
 	local size = orig$size + resp$size;
 	local length = bytes - st$bytes;
 	local payload = size > st$size ? size - st$size : 0;
-	local packed = 0;
 	st$bytes = bytes;
 	st$size = size;
+
+	# Where the headers are as long as before, the packet is no longer than a packet can be.
+	if ( payload + st$headers != length )
+		{
+		if ( length > 0xffff )
+			length = 0xffff;
+
+		payload = payload_of(c, st, length, payload);
+		}
+
+	if ( now >= st$end )
+		next_block(c, st, pkts, now);
+
+	local packed = length << 16 | payload;
 
 	if ( orig$num_pkts > st$orig_pkts )
 		st$orig_pkts = orig$num_pkts;
 	else
 		{
 		st$resp_pkts = resp$num_pkts;
-		packed = from_responder;
+		packed = packed | from_responder;
 		}
-
-	if ( length > 0xffff )
-		length = 0xffff;
-
-	if ( payload + st$headers != length )
-		payload = payload_of(c, st, length, payload);
-
-	if ( now >= st$end )
-		next_block(c, st, pkts, now);
-
-	packed = packed | length << 16 | payload;
 
 	if ( now > st$start )
 		{
@@ -394,14 +399,9 @@ function owe(c: connection, st: State)
 function first_packet(c: connection)
 	{
 	local bytes = c$orig$num_bytes_ip + c$resp$num_bytes_ip;
-	local length = head_bytes;
-
-	if ( c?$tunnel && length > 0 )
-		length += tunnel_bytes(bytes << 16);
-
 	c$mtc_first = FirstPacket($ts=get_current_packet_ts(), $orig_pkts=c$orig$num_pkts,
-	    $bytes=bytes, $size=c$orig$size + c$resp$size,
-	    $head=length > 0 ? get_current_packet()$data[:length] : "");
+	    $bytes=bytes, $size=c$orig$size + c$resp$size, $head=head_bytes == 0 ? "" :
+	    get_current_packet()$data[:c?$tunnel ? head_bytes + tunnel_bytes(bytes << 16) : head_bytes]);
 
 	if ( min_packets > 1 )
 		return;
@@ -467,6 +467,9 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 			return;
 
 		take_packet(c, c$mtc, head_packets);
+
+		if ( threshold < last_threshold )
+			return;
 		}
 	else if ( threshold == 1 )
 		{
@@ -576,6 +579,9 @@ function finish(c: connection)
 
 event connection_state_remove(c: connection)
 	{
-	if ( c?$mtc )
-		finish(c);
+	if ( ! c?$mtc )
+		return;
+
+	finish(c);
+	hook removed(c);
 	}

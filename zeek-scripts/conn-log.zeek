@@ -73,16 +73,22 @@ hook sampled(c: connection, r: Record) &priority=-15
 		c$mtc$undecided = T;
 	}
 
-# After the final record was made, before the line is written.
-event connection_state_remove(c: connection) &priority=-1
+# Handlers of this group are called for each line of each log; most lines need not wait.
+const waiting_group = "mtc-waiting-line";
+
+# Before the line is written.
+hook removed(c: connection)
 	{
-	if ( ! c?$conn || ! c?$mtc )
+	if ( ! c?$conn )
 		return;
 
 	label(c$conn, c$mtc);
 
-	if ( c$mtc$undecided )
-		c$conn$mtc = c$mtc;
+	if ( ! c$mtc$undecided )
+		return;
+
+	c$conn$mtc = c$mtc;
+	enable_event_group(waiting_group);
 	}
 
 # Called when a line goes on its way, also because Zeek ends.
@@ -96,15 +102,18 @@ function released(rec: any, id: Log::ID): bool
 	}
 
 # The last, for what others veto cannot be released any more.
-hook Log::log_stream_policy(rec: any, id: Log::ID) &priority=-100
+hook Log::log_stream_policy(rec: any, id: Log::ID) &priority=-100 &group="mtc-waiting-line"
 	{
 	if ( id != Conn::LOG )
 		return;
 
 	local info = rec as Conn::Info;
 
-	if ( info?$mtc )
-		info$mtc$delay = Log::delay(id, info, released);
+	if ( ! info?$mtc )
+		return;
+
+	info$mtc$delay = Log::delay(id, info, released);
+	disable_event_group(waiting_group);
 	}
 
 hook answered(p: Pending)
@@ -121,6 +130,8 @@ hook answered(p: Pending)
 
 event zeek_init() &priority=-5
 	{
+	disable_event_group(waiting_group);
+
 	if ( ! replaying )
 		return;
 
