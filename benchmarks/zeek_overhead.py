@@ -8,6 +8,9 @@ has little to do; on captures of your own (``--file``) ratios are lower. The sen
 no model and answers every sample with one verdict. In each round every variant runs once, after a
 run without our scripts. Only what the Zeek process itself uses is counted, with its threads: for
 ZeroMQ that includes the proxy's. Medians of the rounds are printed.
+
+With ``--instructions`` it counts these instead, with valgrind, which takes 50 times as long but
+gives the same again on a busy machine: take a small capture, and one round.
 """
 
 from __future__ import annotations
@@ -16,15 +19,17 @@ import argparse
 import json
 import logging
 import os
+import re
 import statistics
 import struct
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -76,13 +81,13 @@ VARIANTS = (
 
 @dataclass
 class Row:
-    """Medians of one variant; `added_s` is user CPU beyond the run without scripts, in seconds."""
+    """Medians of one variant; `added` is its cost beyond the run without scripts."""
 
     capture: str
     variant: str
     ratio: float
     ratios: list[float]
-    added_s: float
+    added: float
     samples: int
 
 
@@ -95,30 +100,37 @@ def main() -> int:
     parser.add_argument("--file", type=Path, help="measure on a capture of your own")
     parser.add_argument("--sweep", type=int, default=0, help="connections of one packet after it")
     parser.add_argument("--json", type=Path, help="a file for the numbers")
+    parser.add_argument("--instructions", action="store_true", help="instead of CPU time")
     options = parser.parse_args()
     logging.disable(logging.WARNING)  # of connecting to a Zeek that is about to begin or end
+    cost = count if options.instructions else user_cpu
+    units = ("instructions", "thousand") if options.instructions else ("user CPU", "us")
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for name in ["own"] if options.file else options.capture or ["short", "bulk"]:
             path = options.file or make_capture(name, Path(folder), options.size)
             path = swept(path, options.sweep, Path(folder)) if options.sweep else path
-            found = measure(name, path.resolve(), options.pairs)
-            print(*table(found), sep="\n", flush=True)
+            found = measure(name, path.resolve(), options.pairs, cost)
+            print(*table(found, *units), sep="\n", flush=True)
             rows += found
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     return 0
 
 
-def measure(capture: str, path: Path, pairs: int) -> list[Row]:
+Cost: TypeAlias = Callable[[list[str], str], float]
+"""Runs a command in a folder; returns what it has cost."""
+
+
+def measure(capture: str, path: Path, pairs: int, cost: Cost) -> list[Row]:
     """Run every variant `pairs` times, each after a run without scripts."""
     ratios: dict[str, list[float]] = {variant.name: [] for variant in VARIANTS}
     added: dict[str, list[float]] = {variant.name: [] for variant in VARIANTS}
     samples: dict[str, int] = {}
     for _ in range(pairs):
         for variant in VARIANTS:
-            plain, _ = user_cpu(path, Variant("", ()))
-            used, samples[variant.name] = user_cpu(path, variant)
+            plain, _ = replay(path, Variant("", ()), cost)
+            used, samples[variant.name] = replay(path, variant, cost)
             ratios[variant.name].append(round(used / plain, 3))
             added[variant.name].append(used - plain)
     return [
@@ -128,18 +140,18 @@ def measure(capture: str, path: Path, pairs: int) -> list[Row]:
     ]  # fmt: skip
 
 
-def user_cpu(path: Path, variant: Variant) -> tuple[float, int]:
-    """Return the user CPU seconds of one run, and the samples that its sensor has judged."""
+def replay(path: Path, variant: Variant, cost: Cost) -> tuple[float, int]:
+    """Return the cost of one run, and the samples that its sensor has judged."""
     with tempfile.TemporaryDirectory() as name:
         command = [program(), "-C", "-r", str(path), *variant.arguments]
         if not variant.transport:
-            return run(command, name), 0
+            return cost(command, name), 0
         config, script = meeting_point(variant.transport, Path(name))
         sensor = make_sensor(config, judge=judge if variant.verdicts else keep_quiet)
         ended = threading.Event()
         thread = threading.Thread(target=sensor.run, args=(ended.is_set,), daemon=True)
         thread.start()
-        used = run([*command, str(script)], name)
+        used = cost([*command, str(script)], name)
         ended.set()
         thread.join()
         if sensor.totals.lost or sensor.totals.in_flight:
@@ -152,7 +164,15 @@ def keep_quiet(parts: Sequence[Records], _strain: float) -> list[list[Verdict]]:
     return [[] for _ in parts]
 
 
-def run(command: list[str], folder: str) -> float:
+def count(command: list[str], folder: str) -> float:
+    """Return the instructions of a process, with its threads, by the billion."""
+    out = Path(folder, "callgrind.out")
+    user_cpu(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", *command], folder)
+    (total,) = re.findall(r"^(?:totals|summary): (\d+)", out.read_text(errors="replace"), re.M)[:1]
+    return int(total) / 1e9
+
+
+def user_cpu(command: list[str], folder: str) -> float:
     """Return the user CPU seconds of a process."""
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -164,9 +184,9 @@ def run(command: list[str], folder: str) -> float:
     return usage.ru_utime
 
 
-def table(rows: list[Row]) -> list[str]:
-    """Return the lines of a table, and what a sample and a verdict cost."""
-    lines = [f"| {rows[0].capture} | user CPU | all rounds | samples |", "|---|---:|---|---:|"]
+def table(rows: list[Row], what: str, unit: str) -> list[str]:
+    """Return the lines of a table, and what a sample and a verdict cost, in millionths."""
+    lines = [f"| {rows[0].capture} | {what} | all rounds | samples |", "|---|---:|---|---:|"]
     for row in rows:
         each = " ".join(f"{ratio:.2f}" for ratio in row.ratios)
         lines.append(f"| {row.variant} | {row.ratio:.2f}x | {each} | {row.samples} |")
@@ -175,9 +195,9 @@ def table(rows: list[Row]) -> list[str]:
     for transport in ("zeromq", "websocket"):
         quiet = by_name[f"all, published, no verdicts, {transport}"]
         full = by_name[f"everything, {transport}"]
-        sample = (quiet.added_s - silent.added_s) / max(quiet.samples, 1) * 1e6
-        verdict = (full.added_s - quiet.added_s) / max(full.samples, 1) * 1e6
-        lines.append(f"{transport}: {sample:.0f} us per sample, {verdict:.0f} us per verdict")
+        sample = (quiet.added - silent.added) / max(quiet.samples, 1) * 1e6
+        verdict = (full.added - quiet.added) / max(full.samples, 1) * 1e6
+        lines.append(f"{transport}: {sample:.0f} {unit} per sample, {verdict:.0f} per verdict")
     return [*lines, ""]
 
 
