@@ -355,14 +355,12 @@ function take_packet(c: connection, st: State, pkts: count): count
 	st$bytes = bytes;
 	st$size = size;
 
-	# Where the headers are as long as before, the packet is no longer than a packet can be.
-	if ( payload + st$headers != length )
-		{
-		if ( length > 0xffff )
-			length = 0xffff;
+	# Of IPv6 it can be.
+	if ( length > 0xffff )
+		length = 0xffff;
 
+	if ( payload + st$headers != length )
 		payload = payload_of(c, st, length, payload);
-		}
 
 	if ( now >= st$end )
 		next_block(c, st, pkts, now);
