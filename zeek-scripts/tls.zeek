@@ -70,8 +70,7 @@ function add_numbers(c: connection, prefix: string, values: index_vec): vector o
 
 	for ( _, value in values )
 		{
-		# As in is_grease(): a call for each would cost as much as the rest.
-		if ( value & 0x0f0f == 0x0a0a && value / 256 == value % 256 )
+		if ( is_grease(value) )
 			next;
 
 		local text = fmt("%x", value);
