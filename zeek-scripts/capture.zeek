@@ -5,6 +5,8 @@
 ##! of blocks, and one final record when it ends. A packet's size and direction are the difference
 ##! of the connection's counters before and after it, which is right inside tunnels too.
 
+@load base/protocols/conn/removal-hooks
+
 @load ./main
 
 module MTC;
@@ -142,6 +144,13 @@ function is_sampled(c: connection): bool
 	return F;
 	}
 
+# A hook of the connection's own: an event would be for each of those that are not sampled, too.
+hook sampled_connection_ends(c: connection)
+	{
+	finish(c);
+	hook removed(c);
+	}
+
 # Begins to sample a connection, with its first packet.
 function begin(c: connection)
 	{
@@ -165,6 +174,7 @@ function begin(c: connection)
 		st$headers = length - payload;
 
 	c$mtc = st;
+	Conn::register_removal_hook(c, sampled_connection_ends);
 	}
 
 function inverted(samples: vector of count): vector of count
@@ -213,16 +223,6 @@ function new_record(c: connection, kind: Kind, start: time, samples: vector of c
 function samples_of(st: State): vector of count
 	{
 	return |st$samples| > st$room ? st$samples[:st$room] : st$samples;
-	}
-
-function emit_early(c: connection, st: State)
-	{
-	st$early = T;
-	local samples = st?$early_samples ? st$early_samples : copy(st$samples);
-	local r = new_record(c, EARLY, st$first, samples);
-	r$head = st$head;
-	st$head = vector();
-	hook sampled(c, r);
 	}
 
 function emit_past(c: connection, st: State)
@@ -393,47 +393,6 @@ function owe(c: connection, st: State)
 	hook owed(c, T);
 	}
 
-# Takes the first packet. Of most connections it is the only one, so as little as possible is done.
-function first_packet(c: connection)
-	{
-	local bytes = c$orig$num_bytes_ip + c$resp$num_bytes_ip;
-	c$mtc_first = FirstPacket($ts=get_current_packet_ts(), $orig_pkts=c$orig$num_pkts,
-	    $bytes=bytes, $size=c$orig$size + c$resp$size, $head=head_bytes == 0 ? "" :
-	    get_current_packet()$data[:c?$tunnel ? head_bytes + tunnel_bytes(bytes << 16) : head_bytes]);
-
-	if ( min_packets > 1 )
-		return;
-
-	begin(c);
-
-	if ( c?$mtc )
-		owe(c, c$mtc);
-	}
-
-# Takes one of the first packets after that, the `pkts`th. Like take_packet() it calls little.
-function early_packet(c: connection, st: State, pkts: count)
-	{
-	if ( ! st$due && ( pkts >= min_packets || pkts == head_packets ) )
-		owe(c, st);
-
-	if ( c$id$orig_p != st$orig_p || c$id$orig_h != st$orig_h )
-		flip(c, st);
-
-	if ( st?$past && pkts >= min_packets )
-		emit_past(c, st);
-
-	local packed = take_packet(c, st, pkts);
-
-	if ( st?$early_samples )
-		st$early_samples += packed | offset(st$first, get_current_packet_ts()) << 33;
-
-	if ( head_bytes == 0 )
-		return;
-
-	local length = c?$tunnel ? head_bytes + tunnel_bytes(packed) : head_bytes;
-	st$head += get_current_packet()$data[:length];
-	}
-
 # Has Zeek say when the next packet comes, in either direction.
 function ask_for_next(c: connection)
 	{
@@ -457,45 +416,87 @@ function follow(c: connection, st: State)
 	ConnThreshold::set_duration_threshold(c, st$end - c$start_time - 0.5usec);
 	}
 
+function emit_early(c: connection, st: State)
+	{
+	st$early = T;
+	local samples = st?$early_samples ? st$early_samples : copy(st$samples);
+	local r = new_record(c, EARLY, st$first, samples);
+	r$head = st$head;
+	st$head = vector();
+	hook sampled(c, r);
+	st$following = blocks && followed < max_followed;
+
+	if ( ! st$following )
+		return;
+
+	++followed;
+
+	if ( last_threshold == head_packets )
+		follow(c, st);
+	}
+
+# Takes one of the first packets after the first, the `pkts`th. Like take_packet() it calls little.
+function early_packet(c: connection, pkts: count)
+	{
+	if ( c?$mtc_first )
+		begin(c);
+
+	if ( ! c?$mtc )
+		return;
+
+	local st = c$mtc;
+
+	if ( ! st$due && ( pkts >= min_packets || pkts == head_packets ) )
+		owe(c, st);
+
+	if ( c$id$orig_p != st$orig_p || c$id$orig_h != st$orig_h )
+		flip(c, st);
+
+	if ( st?$past && pkts >= min_packets )
+		emit_past(c, st);
+
+	local packed = take_packet(c, st, pkts);
+
+	if ( st?$early_samples )
+		st$early_samples += packed | offset(st$first, get_current_packet_ts()) << 33;
+
+	if ( head_bytes > 0 )
+		{
+		local length = c?$tunnel ? head_bytes + tunnel_bytes(packed) : head_bytes;
+		st$head += get_current_packet()$data[:length];
+		}
+
+	if ( pkts == head_packets )
+		emit_early(c, st);
+	}
+
 event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 	{
-	if ( threshold > head_packets )
+	# Of most connections the first packet is the only one: as little as possible is done.
+	if ( threshold == 1 )
 		{
-		if ( ! c?$mtc || ! c$mtc$following || threshold > last_threshold )
+		local bytes = c$orig$num_bytes_ip + c$resp$num_bytes_ip;
+		c$mtc_first = FirstPacket($ts=get_current_packet_ts(), $orig_pkts=c$orig$num_pkts,
+		    $bytes=bytes, $size=c$orig$size + c$resp$size, $head=head_bytes == 0 ? "" :
+		    get_current_packet()$data[:c?$tunnel ? head_bytes + tunnel_bytes(bytes << 16) : head_bytes]);
+
+		if ( min_packets > 1 )
 			return;
 
+		begin(c);
+
+		if ( c?$mtc )
+			owe(c, c$mtc);
+		}
+	else if ( threshold <= head_packets )
+		early_packet(c, threshold);
+	else if ( c?$mtc && c$mtc$following && threshold <= last_threshold )
+		{
 		take_packet(c, c$mtc, head_packets);
 
-		if ( threshold < last_threshold )
-			return;
+		if ( threshold == last_threshold )
+			follow(c, c$mtc);
 		}
-	else if ( threshold == 1 )
-		{
-		first_packet(c);
-		return;
-		}
-	else
-		{
-		if ( c?$mtc_first )
-			begin(c);
-
-		if ( ! c?$mtc )
-			return;
-
-		early_packet(c, c$mtc, threshold);
-
-		if ( threshold < head_packets )
-			return;
-
-		emit_early(c, c$mtc);
-		c$mtc$following = blocks && followed < max_followed;
-
-		if ( c$mtc$following )
-			++followed;
-		}
-
-	if ( threshold == last_threshold && c$mtc$following )
-		follow(c, c$mtc);
 	}
 
 event conn_packets_threshold_crossed(c: connection, threshold: count, is_orig: bool) &priority=-5
@@ -573,13 +574,4 @@ function finish(c: connection)
 		r$head = st$head;
 
 	hook sampled(c, r);
-	}
-
-event connection_state_remove(c: connection)
-	{
-	if ( ! c?$mtc )
-		return;
-
-	finish(c);
-	hook removed(c);
 	}

@@ -79,6 +79,9 @@ export {
 # Whether records that find no room wait, together with the packets that come after them.
 global replaying = F;
 
+# Whether packets wait.
+global suspended = F;
+
 # Whether no record comes after those that wait.
 global complete = F;
 
@@ -162,14 +165,25 @@ function publish_status(st: Stream)
 	    st$shard, st$acked + 1, st$highest, st$shed);
 	}
 
-# Publishes what may be. A message costs much more than a record: as long as some are on their way,
-# others wait until these have been settled or there are enough of them.
+# Whether waiting records up to *last* go out. A message costs much more than a record: as long as
+# some are on their way, others wait until these have been settled or there are enough of them; in a
+# replay, where nobody waits for verdicts, until there are enough as long as packets come.
+function is_enough(st: Stream, last: count): bool
+	{
+	local waiting = last - st$sent;
+
+	if ( complete || waiting >= batch_records || waiting >= max_queue )
+		return T;
+
+	return st$sent == st$acked && ( ! replaying || suspended || st$limit < st$last );
+	}
+
+# Publishes what may be.
 function advance(st: Stream)
 	{
 	local last = st$limit < st$last ? st$limit : st$last;
 
-	while ( st$sent < last &&
-	        ( complete || st$sent == st$acked || last - st$sent >= batch_records ) )
+	while ( st$sent < last && is_enough(st, last) )
 		st$sent = publish_batch(st, st$sent + 1, last) - 1;
 
 	if ( st$sent > st$highest )

@@ -16,7 +16,6 @@ global open_flows: table[string] of connection;
 global last_flows: vector of connection;
 global next_flow = 0;
 
-global suspended = F;
 global at_end = F;
 global flushing = F;
 
