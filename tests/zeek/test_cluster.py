@@ -75,14 +75,14 @@ def test_a_worker_that_starts_again_is_a_new_run(kind: str, backend: str, tmp_pa
     flows = write_flows(tmp_path / "flows.pcap", FLOWS, seconds=1, packets=8)
     with Cluster(tmp_path, backend) as cluster, sensor(cluster, kind) as judge:
         old = cluster.worker("worker-1", flows, "dies")
-        wait_for(lambda: len(judge.verdicts()) == 20)
-        wait_for(lambda: "20 are settled" in (old.folder / "stdout").read_text())
+        wait_for(lambda: len(judge.verdicts()) == 32)
+        wait_for(lambda: "32 are settled" in (old.folder / "stdout").read_text())
         old.process.send_signal(signal.SIGKILL)
         new = cluster.worker("worker-1", flows)
         # Eight packets make an early record and, in the end, a final one.
         assert new.streams() == [settled(2 * FLOWS)]
         last = judge.end()
-        assert (last["judged"], last["lost"]) == (20 + 2 * FLOWS, 5)
+        assert (last["judged"], last["lost"]) == (32 + 2 * FLOWS, 5)
         assert (last["shed"], last["in_flight"]) == (0, 0)
         cluster.end()
 
