@@ -42,8 +42,6 @@ export {
 		size: count &default=0;
 		## Whether the early record is out.
 		early: bool &default=F;
-		## Whether packets after the first eight are sampled.
-		following: bool &default=F;
 		## Where the block is full, until the next begins: what tunnels add to a packet's size.
 		overhead: int &optional;
 		## Whether the connection has enough packets for a final record.
@@ -67,6 +65,8 @@ export {
 	redef record connection += {
 		mtc_first: FirstPacket &optional;
 		mtc: State &optional;
+		## The same, where packets after the first eight are sampled.
+		mtc_followed: State &optional;
 	};
 
 	## Ends the sampling of a connection with its final record; when it is removed this happens by
@@ -333,23 +333,21 @@ function outer_length(): int
 	return header?$ip6 ? header$ip6$len + 40 : 0;
 	}
 
-# What tunnels have put before the packet that take_packet() told the length of.
-function tunnel_bytes(lengths: count): count
+# What tunnels have put before a packet, `length` bytes long.
+function tunnel_bytes(length: count): count
 	{
 	local bytes: int = outer_length();
-	bytes -= lengths >> 16 & 0xffff;
+	bytes -= length;
 	return bytes > 0 ? ( bytes < most_tunnel_bytes ? int_to_count(bytes) : most_tunnel_bytes ) : 0;
 	}
 
-# Takes the packet that has just come, the connection's `pkts`th; returns its sample, less the time.
-# This is what costs most, so it calls no more functions than it must.
-function take_packet(c: connection, st: State, pkts: count): count
+# Takes the packet that has just come, the connection's `pkts`th. This is what costs most: it calls
+# no more functions and names no more values than it must.
+function take_packet(c: connection, st: State, pkts: count)
 	{
 	local now = get_current_packet_ts();
-	local orig = c$orig;
-	local resp = c$resp;
-	local bytes = orig$num_bytes_ip + resp$num_bytes_ip;
-	local size = orig$size + resp$size;
+	local bytes = c$orig$num_bytes_ip + c$resp$num_bytes_ip;
+	local size = c$orig$size + c$resp$size;
 	local length = bytes - st$bytes;
 	local payload = size > st$size ? size - st$size : 0;
 	st$bytes = bytes;
@@ -367,11 +365,11 @@ function take_packet(c: connection, st: State, pkts: count): count
 
 	local packed = length << 16 | payload;
 
-	if ( orig$num_pkts > st$orig_pkts )
-		st$orig_pkts = orig$num_pkts;
+	if ( c$orig$num_pkts > st$orig_pkts )
+		st$orig_pkts = c$orig$num_pkts;
 	else
 		{
-		st$resp_pkts = resp$num_pkts;
+		st$resp_pkts = c$resp$num_pkts;
 		packed = packed | from_responder;
 		}
 
@@ -382,8 +380,17 @@ function take_packet(c: connection, st: State, pkts: count): count
 		}
 	else
 		st$samples += packed;
+	}
 
-	return packed;
+# The last packet's sample, less the time, and its length.
+function last_packed(st: State): count
+	{
+	return st$samples[|st$samples| - 1] & 0x1ffffffff;
+	}
+
+function last_length(st: State): count
+	{
+	return last_packed(st) >> 16 & 0xffff;
 	}
 
 # The connection has enough packets for a final record.
@@ -411,8 +418,7 @@ function follow(c: connection, st: State)
 		return;
 		}
 
-	local last = st$samples[|st$samples| - 1];
-	st$overhead = outer_length() - ( last >> 16 & 0xffff );
+	st$overhead = outer_length() - last_length(st);
 	ConnThreshold::set_duration_threshold(c, st$end - c$start_time - 0.5usec);
 	}
 
@@ -424,12 +430,12 @@ function emit_early(c: connection, st: State)
 	r$head = st$head;
 	st$head = vector();
 	hook sampled(c, r);
-	st$following = blocks && followed < max_followed;
 
-	if ( ! st$following )
+	if ( ! blocks || followed >= max_followed )
 		return;
 
 	++followed;
+	c$mtc_followed = st;
 
 	if ( last_threshold == head_packets )
 		follow(c, st);
@@ -455,14 +461,14 @@ function early_packet(c: connection, pkts: count)
 	if ( st?$past && pkts >= min_packets )
 		emit_past(c, st);
 
-	local packed = take_packet(c, st, pkts);
+	take_packet(c, st, pkts);
 
 	if ( st?$early_samples )
-		st$early_samples += packed | offset(st$first, get_current_packet_ts()) << 33;
+		st$early_samples += last_packed(st) | offset(st$first, get_current_packet_ts()) << 33;
 
 	if ( head_bytes > 0 )
 		{
-		local length = c?$tunnel ? head_bytes + tunnel_bytes(packed) : head_bytes;
+		local length = c?$tunnel ? head_bytes + tunnel_bytes(last_length(st)) : head_bytes;
 		st$head += get_current_packet()$data[:length];
 		}
 
@@ -478,7 +484,7 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 		local bytes = c$orig$num_bytes_ip + c$resp$num_bytes_ip;
 		c$mtc_first = FirstPacket($ts=get_current_packet_ts(), $orig_pkts=c$orig$num_pkts,
 		    $bytes=bytes, $size=c$orig$size + c$resp$size, $head=head_bytes == 0 ? "" :
-		    get_current_packet()$data[:c?$tunnel ? head_bytes + tunnel_bytes(bytes << 16) : head_bytes]);
+		    get_current_packet()$data[:c?$tunnel ? head_bytes + tunnel_bytes(bytes) : head_bytes]);
 
 		if ( min_packets > 1 )
 			return;
@@ -490,28 +496,28 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 		}
 	else if ( threshold <= head_packets )
 		early_packet(c, threshold);
-	else if ( c?$mtc && c$mtc$following && threshold <= last_threshold )
+	else if ( c?$mtc_followed && threshold <= last_threshold )
 		{
-		take_packet(c, c$mtc, head_packets);
+		take_packet(c, c$mtc_followed, threshold);
 
 		if ( threshold == last_threshold )
-			follow(c, c$mtc);
+			follow(c, c$mtc_followed);
 		}
 	}
 
 event conn_packets_threshold_crossed(c: connection, threshold: count, is_orig: bool) &priority=-5
 	{
-	if ( ! c?$mtc || ! c$mtc$following || c$mtc?$overhead )
+	if ( ! c?$mtc_followed || c$mtc_followed?$overhead )
 		return;
 
-	local st = c$mtc;
+	local st = c$mtc_followed;
 	local pkts = c$orig$num_pkts + c$resp$num_pkts;
 
 	# Otherwise it is another script's threshold.
 	if ( pkts <= last_threshold || pkts == st$orig_pkts + st$resp_pkts )
 		return;
 
-	take_packet(c, st, head_packets);
+	take_packet(c, st, pkts);
 
 	if ( |st$samples| < st$room )
 		set_current_conn_packets_threshold(c$id, threshold + 1, is_orig);
@@ -521,10 +527,10 @@ event conn_packets_threshold_crossed(c: connection, threshold: count, is_orig: b
 
 event ConnThreshold::duration_threshold_crossed(c: connection, threshold: interval, is_orig: bool)
 	{
-	if ( ! c?$mtc || ! c$mtc?$overhead )
+	if ( ! c?$mtc_followed || ! c$mtc_followed?$overhead )
 		return;
 
-	local st = c$mtc;
+	local st = c$mtc_followed;
 	local length = outer_length() - st$overhead;
 	local pkts = st$orig_pkts + st$resp_pkts;
 	delete st$overhead;
@@ -535,7 +541,7 @@ event ConnThreshold::duration_threshold_crossed(c: connection, threshold: interv
 
 	if ( st$orig_pkts + st$resp_pkts > pkts && length > 0 )
 		{
-		next_block(c, st, head_packets, get_current_packet_ts());
+		next_block(c, st, st$orig_pkts + st$resp_pkts, get_current_packet_ts());
 		local bytes = int_to_count(length);
 		local payload = bytes > st$headers ? bytes - st$headers : 0;
 		st$samples += ( is_orig ? 0 : from_responder ) | bytes << 16 | payload;
@@ -561,7 +567,7 @@ function finish(c: connection)
 	st$ended = T;
 	--connections;
 
-	if ( st$following )
+	if ( c?$mtc_followed )
 		--followed;
 
 	if ( ! st$due )
