@@ -3,6 +3,9 @@
 @load ./main
 @load ./capture
 @load ./publish
+@load ./flow-control
+@load ./watch
 @load ./verdict
 @load ./conn-log
 @load ./replay
+@load ./metrics

@@ -8,48 +8,13 @@
 @load base/protocols/conn/removal-hooks
 
 @load ./main
+@load ./follow
+@load ./packets
+@load ./records
 
 module MTC;
 
 export {
-	## What is known of a sampled connection.
-	type State: record {
-		## Who the originator was when the last packet was sampled: roles can flip.
-		orig_h: addr;
-		orig_p: port;
-		## The connection's counters after the last packet that was sampled.
-		orig_pkts: count &default=0;
-		resp_pkts: count &default=0;
-		bytes: count &default=0;
-		## When the connection's first packet came.
-		first: time;
-		## When the block's first packet came, and when the next block may begin.
-		start: time;
-		end: time;
-		## The block's samples.
-		samples: vector of count;
-		## How many samples the block may have.
-		room: count;
-		## The first eight samples, where these are not the first of one block.
-		early_samples: vector of count &optional;
-		## The first bytes of the first packets, until a record has them.
-		head: vector of string;
-		## Blocks that wait for the connection to have enough packets.
-		past: vector of Record &optional;
-		## What is probably no payload of a TCP packet: IP and TCP headers of those before.
-		headers: count &default=0xffff;
-		## What the connection had carried after the last packet.
-		size: count &default=0;
-		## Whether the early record is out.
-		early: bool &default=F;
-		## Where the block is full, until the next begins: what tunnels add to a packet's size.
-		overhead: int &optional;
-		## Whether the connection has enough packets for a final record.
-		due: bool &default=F;
-		## Whether the connection has ended.
-		ended: bool &default=F;
-	};
-
 	## What a connection's first packet leaves until a second one comes; most get none.
 	type FirstPacket: record {
 		## When it came.
@@ -64,9 +29,6 @@ export {
 
 	redef record connection += {
 		mtc_first: FirstPacket &optional;
-		mtc: State &optional;
-		## The same, where packets after the first eight are sampled.
-		mtc_followed: State &optional;
 	};
 
 	## Ends the sampling of a connection with its final record; when it is removed this happens by
@@ -85,40 +47,8 @@ global connections = 0;
 global followed = 0;
 global unsampled_connections = 0;
 
-# With one threshold for each packet Zeek says cheapest that a packet has come.
-function thresholds(last: count): set[count]
-	{
-	local numbers: set[count];
-
-	while ( last > 0 )
-		{
-		add numbers[last];
-		--last;
-		}
-
-	return numbers;
-	}
-
-const last_threshold = blocks && max_samples > head_packets ? max_samples : head_packets;
-
-redef ConnThreshold::generic_packet_thresholds += thresholds(last_threshold);
-
 # Of ICMP, TCP, UDP and ICMPv6.
 const sampled_protocols: set[count] = { 1, 6, 17, 58 };
-
-# The IP and TCP headers of a packet have at least this length.
-const least_headers = 40;
-
-# And at most this length, without extension headers.
-const most_headers = 100;
-
-# The options of a TCP header have at most this length.
-const most_options = 40;
-
-# Where tunnels seem to put more before a packet, this much of that is sampled.
-const most_tunnel_bytes = 256;
-
-const from_responder = 0x100000000;
 
 function is_ignored(id: conn_id): bool
 	{
@@ -177,249 +107,11 @@ function begin(c: connection)
 	Conn::register_removal_hook(c, sampled_connection_ends);
 	}
 
-function inverted(samples: vector of count): vector of count
-	{
-	local result: vector of count;
-
-	for ( _, packed in samples )
-		result += packed ^ from_responder;
-
-	return result;
-	}
-
-# Roles have flipped: what is still held is told anew.
-function flip(c: connection, st: State)
-	{
-	local orig_pkts = st$orig_pkts;
-	st$orig_h = c$id$orig_h;
-	st$orig_p = c$id$orig_p;
-	st$orig_pkts = st$resp_pkts;
-	st$resp_pkts = orig_pkts;
-	st$samples = inverted(st$samples);
-
-	if ( st?$early_samples )
-		st$early_samples = inverted(st$early_samples);
-
-	if ( ! st?$past )
-		return;
-
-	for ( _, r in st$past )
-		{
-		r$orig_h = c$id$orig_h;
-		r$orig_p = c$id$orig_p;
-		r$resp_h = c$id$resp_h;
-		r$resp_p = c$id$resp_p;
-		r$samples = inverted(r$samples);
-		}
-	}
-
-function new_record(c: connection, kind: Kind, start: time, samples: vector of count): Record
-	{
-	return Record($kind=kind, $uid=c$uid, $orig_h=c$id$orig_h, $orig_p=c$id$orig_p,
-	    $resp_h=c$id$resp_h, $resp_p=c$id$resp_p, $start=start, $samples=samples);
-	}
-
-# There may be more samples than a block has room for if *max_samples* is less than the thresholds.
-function samples_of(st: State): vector of count
-	{
-	return |st$samples| > st$room ? st$samples[:st$room] : st$samples;
-	}
-
-function emit_past(c: connection, st: State)
-	{
-	local past = st$past;
-	delete st$past;
-
-	for ( _, r in past )
-		hook sampled(c, r);
-	}
-
-# A packet after the end of the block has come, the connection's `pkts`th.
-function next_block(c: connection, st: State, pkts: count, now: time)
-	{
-	if ( ! st$early && pkts <= head_packets && ! st?$early_samples )
-		st$early_samples = copy(st$samples);
-
-	local r = new_record(c, BLOCK, st$start, samples_of(st));
-	st$samples = vector();
-	st$room = max_samples;
-
-	if ( pkts >= min_packets )
-		hook sampled(c, r);
-	else if ( st?$past )
-		st$past += r;
-	else
-		st$past = vector(r);
-
-	st$start = now;
-	st$end = st$first + block_interval * ( floor(( now - st$first ) / block_interval) + 1.0 );
-
-	if ( st$end <= now )
-		st$end = now + block_interval;
-	}
-
-function offset(start: time, now: time): count
-	{
-	if ( now <= start )
-		return 0;
-
-	local microseconds = double_to_count(( now - start ) / 1usec);
-	return microseconds < 0x7fffffff ? microseconds : 0x7fffffff;
-	}
-
-# The payload of the outermost packet, if that is TCP and `length` bytes long: not in a tunnel, and
-# not the last fragment of a datagram.
-function outer_payload(length: count, otherwise: count): count
-	{
-	local header = get_current_packet_header();
-
-	if ( ! header?$tcp )
-		return otherwise;
-
-	local outer = header?$ip ? header$ip$len : header$ip6$len + 40;
-	return outer == length ? header$tcp$dl : otherwise;
-	}
-
-# Whether the headers of a TCP packet seem to be longer or shorter by some options than those before.
-function has_other_options(st: State, length: count, added: count): bool
-	{
-	if ( st$headers == 0xffff )
-		return added > 0;
-
-	local options: int = length;
-	options -= added + st$headers;
-	return -most_options <= options && options <= most_options && options % 4 == 0;
-	}
-
-# The payload of a TCP packet, `length` bytes long, that `added` so many bytes to the stream: all but
-# the headers. Where these seem to differ the packet itself is asked, which costs much.
-function tcp_payload(st: State, length: count, added: count): count
-	{
-	if ( length == 0 )
-		return added;
-
-	local payload = length > st$headers ? length - st$headers : 0;
-
-	if ( has_other_options(st, length, added) )
-		payload = outer_payload(length, added);
-
-	if ( length < payload + st$headers && length >= payload + least_headers )
-		st$headers = length - payload;
-
-	return payload;
-	}
-
-# The payload of a packet, `length` bytes long, that `added` so many bytes to what the connection
-# carries; not for packets with the same headers as the one before.
-function payload_of(c: connection, st: State, length: count, added: count): count
-	{
-	if ( c$id$proto == 6 )
-		added = tcp_payload(st, length, added);
-	else if ( c$id$proto == 17 )
-		st$headers = length > added ? length - added : 0;
-	else
-		return 0;
-
-	return added < 0xffff ? added : 0xffff;
-	}
-
-function outer_length(): int
-	{
-	local header = get_current_packet_header();
-
-	if ( header?$ip )
-		return header$ip$len;
-
-	return header?$ip6 ? header$ip6$len + 40 : 0;
-	}
-
-# What tunnels have put before a packet, `length` bytes long.
-function tunnel_bytes(length: count): count
-	{
-	local bytes: int = outer_length();
-	bytes -= length;
-	return bytes > 0 ? ( bytes < most_tunnel_bytes ? int_to_count(bytes) : most_tunnel_bytes ) : 0;
-	}
-
-# Takes the packet that has just come, the connection's `pkts`th. This is what costs most: it calls
-# no more functions and names no more values than it must.
-function take_packet(c: connection, st: State, pkts: count)
-	{
-	local now = get_current_packet_ts();
-	local bytes = c$orig$num_bytes_ip + c$resp$num_bytes_ip;
-	local size = c$orig$size + c$resp$size;
-	local length = bytes - st$bytes;
-	local payload = size > st$size ? size - st$size : 0;
-	st$bytes = bytes;
-	st$size = size;
-
-	# Of IPv6 it can be.
-	if ( length > 0xffff )
-		length = 0xffff;
-
-	if ( payload + st$headers != length )
-		payload = payload_of(c, st, length, payload);
-
-	if ( now >= st$end )
-		next_block(c, st, pkts, now);
-
-	local packed = length << 16 | payload;
-
-	if ( c$orig$num_pkts > st$orig_pkts )
-		st$orig_pkts = c$orig$num_pkts;
-	else
-		{
-		st$resp_pkts = c$resp$num_pkts;
-		packed = packed | from_responder;
-		}
-
-	if ( now > st$start )
-		{
-		local microseconds = double_to_count(( now - st$start ) / 1usec);
-		st$samples += packed | ( microseconds < 0x7fffffff ? microseconds : 0x7fffffff ) << 33;
-		}
-	else
-		st$samples += packed;
-	}
-
-# The last packet's sample, less the time, and its length.
-function last_packed(st: State): count
-	{
-	return st$samples[|st$samples| - 1] & 0x1ffffffff;
-	}
-
-function last_length(st: State): count
-	{
-	return last_packed(st) >> 16 & 0xffff;
-	}
-
 # The connection has enough packets for a final record.
 function owe(c: connection, st: State)
 	{
 	st$due = T;
 	hook owed(c, T);
-	}
-
-# Has Zeek say when the next packet comes, in either direction.
-function ask_for_next(c: connection)
-	{
-	set_current_conn_packets_threshold(c$id, c$orig$num_pkts + 1, T);
-	set_current_conn_packets_threshold(c$id, c$resp$num_pkts + 1, F);
-	}
-
-# Follows a connection past the thresholds, or waits for its next block if this one is full. The
-# counters will not say how long the packet is that begins it, but what tunnels add to the size of
-# the last packet they will add to that one's.
-function follow(c: connection, st: State)
-	{
-	if ( |st$samples| < st$room )
-		{
-		ask_for_next(c);
-		return;
-		}
-
-	st$overhead = outer_length() - last_length(st);
-	ConnThreshold::set_duration_threshold(c, st$end - c$start_time - 0.5usec);
 	}
 
 function emit_early(c: connection, st: State)
@@ -503,51 +195,6 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 		if ( threshold == last_threshold )
 			follow(c, c$mtc_followed);
 		}
-	}
-
-event conn_packets_threshold_crossed(c: connection, threshold: count, is_orig: bool) &priority=-5
-	{
-	if ( ! c?$mtc_followed || c$mtc_followed?$overhead )
-		return;
-
-	local st = c$mtc_followed;
-	local pkts = c$orig$num_pkts + c$resp$num_pkts;
-
-	# Otherwise it is another script's threshold.
-	if ( pkts <= last_threshold || pkts == st$orig_pkts + st$resp_pkts )
-		return;
-
-	take_packet(c, st, pkts);
-
-	if ( |st$samples| < st$room )
-		set_current_conn_packets_threshold(c$id, threshold + 1, is_orig);
-	else
-		follow(c, st);
-	}
-
-event ConnThreshold::duration_threshold_crossed(c: connection, threshold: interval, is_orig: bool)
-	{
-	if ( ! c?$mtc_followed || ! c$mtc_followed?$overhead )
-		return;
-
-	local st = c$mtc_followed;
-	local length = outer_length() - st$overhead;
-	local pkts = st$orig_pkts + st$resp_pkts;
-	delete st$overhead;
-	st$orig_pkts = c$orig$num_pkts;
-	st$resp_pkts = c$resp$num_pkts;
-	st$bytes = c$orig$num_bytes_ip + c$resp$num_bytes_ip;
-	st$size = c$orig$size + c$resp$size;
-
-	if ( st$orig_pkts + st$resp_pkts > pkts && length > 0 )
-		{
-		next_block(c, st, st$orig_pkts + st$resp_pkts, get_current_packet_ts());
-		local bytes = int_to_count(length);
-		local payload = bytes > st$headers ? bytes - st$headers : 0;
-		st$samples += ( is_orig ? 0 : from_responder ) | bytes << 16 | payload;
-		}
-
-	ask_for_next(c);
 	}
 
 event connection_flipped(c: connection)

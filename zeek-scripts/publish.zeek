@@ -4,22 +4,12 @@
 ##! goes no further than the sensor has granted. What waits is bounded: live, records that find the
 ##! queue full are shed and counted; in a replay, packet processing waits.
 
-@load base/frameworks/notice
-@load base/frameworks/telemetry
-
 @load ./main
 @load ./capture
 
 module MTC;
 
 export {
-	redef enum Notice::Type += {
-		## The sensor of a shard has been silent for :zeek:see:`MTC::sensor_timeout`.
-		Sensor_Down,
-		## Samples were shed, because the sensor was too slow, or lost on the way to it.
-		Samples_Lost,
-	};
-
 	## Into how many shards connections are divided; each needs a sensor. The same on all nodes.
 	const shards = 1 &redef;
 
@@ -221,159 +211,6 @@ hook sampled(c: connection, r: Record) &priority=-10
 	hook progress(st);
 	}
 
-function is_ours(theirs: count, their_run: string, their_node: string, shard: count): bool
-	{
-	if ( theirs == version && their_run == run && their_node == node && shard < |streams| )
-		return T;
-
-	++refused;
-	return F;
-	}
-
-# How many records were published of which no verdict has come and that no ack has settled.
-function unanswered(st: Stream): count
-	{
-	local result = 0;
-	local seq = st$acked + 1;
-
-	while ( seq <= st$sent )
-		{
-		if ( |st$pending[seq]$models| == 0 )
-			++result;
-
-		++seq;
-		}
-
-	return result;
-	}
-
-# A sensor has come that knows nothing of what was published before, or has missed some of it. In a
-# replay that is published again, live it is lost.
-function begin_again(st: Stream)
-	{
-	if ( replaying )
-		st$sent = st$acked;
-	else
-		{
-		st$lost += unanswered(st);
-		st$acked = st$sent;
-		forget(st, 0); # What counts as lost gets no verdict, should one come late.
-		}
-
-	st$limit = st$sent;
-	st$heard = current_time();
-	publish_status(st);
-	}
-
-event MTC::sensor_hello(their_version: count, sensor: string, their_shards: vector of count)
-	{
-	if ( their_version != version )
-		{
-		++refused;
-		return;
-		}
-
-	local ours: set[count];
-
-	for ( _, shard in their_shards )
-		add ours[shard];
-
-	for ( _, st in streams )
-		{
-		if ( st$shard in ours )
-			begin_again(st);
-		else if ( |ours| == 0 )
-			publish_status(st);
-		}
-	}
-
-event MTC::grant(their_version: count, sensor: string, their_run: string, their_node: string,
-    shard: count, acked: count, window: count)
-	{
-	if ( ! is_ours(their_version, their_run, their_node, shard) )
-		return;
-
-	local st = streams[shard];
-
-	if ( acked > st$highest || window > largest_window )
-		{
-		++refused;
-		return;
-		}
-
-	st$heard = current_time();
-	st$granted = T;
-
-	while ( st$acked < acked )
-		{
-		++st$acked;
-		hook answered(st$pending[st$acked]);
-		}
-
-	if ( st$acked > st$sent )
-		st$sent = st$acked;
-
-	st$limit = st$acked + window;
-	forget(st, kept_records);
-	advance(st);
-	hook progress(st);
-	}
-
-event MTC::resend(their_version: count, sensor: string, their_run: string, their_node: string,
-    shard: count, first: count, last: count)
-	{
-	if ( ! is_ours(their_version, their_run, their_node, shard) )
-		return;
-
-	local st = streams[shard];
-	local seq = first > st$acked ? first : st$acked + 1;
-	local end = last < st$highest ? last : st$highest;
-
-	while ( seq <= end )
-		seq = publish_batch(st, seq, end);
-	}
-
-function check_sensor(st: Stream)
-	{
-	local silent = current_time() - st$heard > sensor_timeout;
-
-	if ( silent && ! st$down )
-		NOTICE([$note=Sensor_Down, $msg=fmt("the sensor of shard %d is silent", st$shard),
-		    $sub=fmt("%d samples wait, %d are on their way", st$last - st$sent,
-		    st$sent - st$acked), $identifier=cat(st$shard)]);
-
-	st$down = silent;
-	}
-
-function check_losses(st: Stream)
-	{
-	local gone = st$shed + st$lost;
-
-	if ( gone == st$reported )
-		return;
-
-	NOTICE([$note=Samples_Lost, $n=gone - st$reported, $msg=fmt(
-	    "%d samples of shard %d were not judged", gone - st$reported, st$shard),
-	    $sub=fmt("%d shed and %d lost since the start", st$shed, st$lost),
-	    $identifier=cat(node, "-", st$shard)]);
-	st$reported = gone;
-	}
-
-event heartbeat()
-	{
-	for ( _, st in streams )
-		{
-		check_sensor(st);
-		check_losses(st);
-
-		# What a sensor does not read piles up on the bus; one that comes back is heard first.
-		if ( ! st$down )
-			publish_status(st);
-		}
-
-	schedule status_interval { heartbeat() };
-	}
-
 @ifdef ( Cluster::Backend::ZeroMQ::subscription )
 @load ./zeromq
 @endif
@@ -404,38 +241,4 @@ event zeek_init()
 	Cluster::subscribe(fmt("/zeek/mtc/exporter/%s/", node));
 	Cluster::subscribe(fmt("/zeek/mtc/verdict/%s/", node));
 	replaying = reading_traces() && ! reading_live_traffic();
-
-	if ( ! replaying )
-		schedule status_interval { heartbeat() };
-	}
-
-global samples_metric = Telemetry::register_counter_family([$prefix="zeek", $unit="",
-    $name="mtc_samples", $label_names=vector("shard"), $help_text="Records that were published"]);
-global shed_metric = Telemetry::register_counter_family([$prefix="zeek", $unit="",
-    $name="mtc_shed", $label_names=vector("shard"), $help_text="Records that found no room"]);
-global lost_metric = Telemetry::register_counter_family([$prefix="zeek", $unit="",
-    $name="mtc_lost", $label_names=vector("shard"),
-    $help_text="Records that were published when no sensor took them"]);
-global inflight_metric = Telemetry::register_gauge_family([$prefix="zeek", $unit="",
-    $name="mtc_inflight", $label_names=vector("shard"),
-    $help_text="Records that are published and not settled"]);
-global refused_metric = Telemetry::register_counter_family([$prefix="zeek", $unit="",
-    $name="mtc_refused_events", $help_text="Events from the bus that made no sense"]);
-
-global unsampled_metric = Telemetry::register_counter_family([$prefix="zeek", $unit="",
-    $name="mtc_unsampled_connections", $help_text="Connections that there was no room for"]);
-
-hook Telemetry::sync()
-	{
-	for ( _, st in streams )
-		{
-		local labels = vector(cat(st$shard));
-		Telemetry::counter_family_set(samples_metric, labels, st$highest);
-		Telemetry::counter_family_set(shed_metric, labels, st$shed);
-		Telemetry::counter_family_set(lost_metric, labels, st$lost);
-		Telemetry::gauge_family_set(inflight_metric, labels, st$sent - st$acked);
-		}
-
-	Telemetry::counter_family_set(refused_metric, vector(), refused);
-	Telemetry::counter_family_set(unsampled_metric, vector(), unsampled_connections);
 	}

@@ -152,12 +152,3 @@ event zeek_init() &priority=5
 	{
 	Log::create_stream(LOG, [$columns=Verdict, $ev=log_mtc, $path="mtc", $policy=log_policy]);
 	}
-
-global stale_metric = Telemetry::register_counter_family([$prefix="zeek", $unit="",
-    $name="mtc_stale_verdicts",
-    $help_text="Verdicts on records that are no longer known or had one from the model"]);
-
-hook Telemetry::sync()
-	{
-	Telemetry::counter_family_set(stale_metric, vector(), stale_verdicts);
-	}
