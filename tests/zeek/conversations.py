@@ -82,11 +82,11 @@ def udp_talk(dport: int = 9000, count: int = 10) -> list[bytes]:
     return [ipv4(back[n], UDP, B4, A4) if n % 3 else ipv4(there[n], UDP) for n in range(count)]
 
 
-def udp_talk6(dport: int = 9000, count: int = 10) -> list[bytes]:
-    """Return IPv6 datagrams."""
+def udp_talk6(dport: int = 9000, count: int = 10, least: int = 1) -> list[bytes]:
+    """Return IPv6 datagrams of `least` bytes and more."""
     sport = next(_ports)
-    there = [udp(bytes(n + 1), sport, dport) for n in range(count)]
-    back = [udp(bytes(n + 1), dport, sport) for n in range(count)]
+    there = [udp(bytes(n + least), sport, dport) for n in range(count)]
+    back = [udp(bytes(n + least), dport, sport) for n in range(count)]
     return [ipv6(back[n], UDP, B6, A6) if n % 2 else ipv6(there[n], UDP) for n in range(count)]
 
 
@@ -216,7 +216,7 @@ def tunnels() -> list[Timed]:
 
 
 def others() -> list[Timed]:
-    """Return ICMP, DNS that begins with the answer, and time that goes back."""
+    """Return ICMP, DNS that begins with the answer, time that goes back, and what is too long."""
     ping = [icmp(8 - 8 * (n % 2), payload=bytes(n)) for n in range(12)]
     ping6 = [icmp(128 + n % 2, payload=bytes(n)) for n in range(12)]
     dns = bytes.fromhex("0007 8180 0001 0000 0000 0000") + b"\1a\0\0\1\0\1"
@@ -227,6 +227,7 @@ def others() -> list[Timed]:
         steps(in_ethernet(ipv4(icmp(3, 1, bytes(40)), ICMP, "10.0.0.7", B4) for _ in range(5))),
         steps(in_ethernet(ipv4(udp(dns, 53, 39001), UDP, B4, A4) for _ in range(5))),
         [(1.0 - n * 0.001, frame) for n, frame in enumerate(in_ethernet(backwards))],
+        steps(in_ethernet(udp_talk6(least=65_518))),  # an IP length has 16 bits in a sample
     ]
 
 
