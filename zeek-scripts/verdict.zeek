@@ -4,6 +4,7 @@
 
 @load ./main
 @load ./capture
+@load ./flow-control
 @load ./publish
 
 module MTC;
