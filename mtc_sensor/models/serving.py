@@ -43,7 +43,7 @@ def prepared(network: nn.Module) -> nn.Module:
             weights.data = weights.data.contiguous(memory_format=torch.channels_last)
     changed.requires_grad_(False)
     if isinstance(changed, PacketCnn):
-        changed.tabulate()
+        changed.prepare()
     return changed
 
 
