@@ -212,7 +212,7 @@ def _details(
     shown = np.take_along_axis(p, order, axis=1)
     names = policy.labels
     texts = [
-        " ".join(f"{names[i]}={v:.3f}" for i, v in zip(row, ps, strict=True) if v >= _NEGLIGIBLE)
+        " ".join([f"{names[i]}={v:.3f}" for i, v in zip(row, ps, strict=True) if v >= _NEGLIGIBLE])
         for row, ps in zip(order.tolist(), shown.tolist(), strict=True)
     ]
     if policy.threshold is not None:
