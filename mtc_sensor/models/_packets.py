@@ -100,6 +100,29 @@ def _convolve(packet: NDArray[np.uint8], table: Floats, silent: Floats, out: Flo
 
 
 @njit
+def rectify(rows: Floats, bias: Floats, slot: int, outputs: int) -> None:
+    """Add the bias of a convolution, and ReLU; make padding of what are no outputs.
+
+    Parameters
+    ----------
+    rows
+        (2 + n * `slot` + 2, maps) in place; of each slot the first `outputs` are outputs.
+    bias
+        (maps,)
+    slot, outputs
+        Numbers of rows.
+    """
+    for at in range(len(rows)):
+        row, place = rows[at], at - 2
+        if 0 <= place < len(rows) - 4 and place % slot < outputs:
+            for channel in range(len(bias)):
+                value = row[channel] + bias[channel]
+                row[channel] = value if value > 0 else np.float32(0)
+        else:
+            row[:] = 0
+
+
+@njit
 def join(which: Numbers, vectors: Floats, added: Floats, bias: Floats, out: Floats) -> None:
     """Convolve the packets of flows with a kernel of 3, and pool ReLU of it plus what was there.
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mtc_sensor.models._packets import STRIDE, TAPS, join, look_up
+from mtc_sensor.models._packets import STRIDE, TAPS, join, look_up, rectify
 
 _PAD = TAPS // 2
 _WORD = 8
@@ -88,18 +88,19 @@ class FastPacketCnn:
         found = padded[_PAD:-_PAD].reshape(len(rows), slot, maps)
         which = np.empty(len(rows), np.int64)
         count = look_up(rows, _words(rows), self._table, self._silent, found, which)
-        now = torch.from_numpy(padded[: _PAD + count * slot + _PAD])
+        now = padded[: _PAD + count * slot + _PAD]
         for stage in self._stages:
             outputs, slot = -(-outputs // STRIDE), slot // STRIDE
-            now = stage.convolved(now, count, slot, outputs)
-        dense = now[_PAD:-_PAD].view(count, slot * maps)[:, : len(self._dense)]
-        return torch.addmm(self._dense_bias, dense, self._dense).relu_(), which
+            now = stage.convolved(now, slot, outputs)
+        flat = torch.from_numpy(now[_PAD:-_PAD].reshape(count, slot * maps))
+        seen = flat[:, : len(self._dense)]
+        return torch.addmm(self._dense_bias, seen, self._dense).relu_(), which
 
 
 class _Stage(NamedTuple):
     """A convolution and ReLU."""
 
-    bias: Tensor
+    bias: NDArray[np.float32]
     weights: tuple[Tensor, ...]
     """(2 channels, maps) of two rows of the input, then of the next two, (channels, maps) of one
     more."""
@@ -109,18 +110,20 @@ class _Stage(NamedTuple):
         taps = layer.weight.detach().squeeze(2).permute(2, 1, 0)
         assert layer.bias is not None
         parts = (taps[begin : begin + STRIDE].flatten(0, 1) for begin in range(0, TAPS, STRIDE))
-        return cls(layer.bias.detach(), tuple(part.contiguous() for part in parts))
+        return cls(layer.bias.detach().numpy(), tuple(part.contiguous() for part in parts))
 
-    def convolved(self, padded: Tensor, count: int, slot: int, outputs: int) -> Tensor:
-        """Return `count` slots of `slot` rows, of which `outputs` are not 0, padded as before."""
-        steps, rows = padded.view(-1, len(self.weights[0])), count * slot
-        found = padded.new_empty(_PAD + rows + _PAD, len(self.bias))
-        found[:_PAD] = 0
-        out = found[_PAD:-_PAD]
-        torch.addmm(self.bias, steps[:rows], self.weights[0], out=out)
+    def convolved(
+        self, padded: NDArray[np.float32], slot: int, outputs: int
+    ) -> NDArray[np.float32]:
+        """Return slots of `slot` rows, of which `outputs` are not 0, padded as before."""
+        steps = torch.from_numpy(padded.reshape(-1, len(self.weights[0])))
+        rows = len(steps) - _PAD
+        found = np.empty((_PAD + rows + _PAD, len(self.bias)), np.float32)
+        out = torch.from_numpy(found)[_PAD:-_PAD]
+        torch.mm(steps[:rows], self.weights[0], out=out)
         for number, weights in enumerate(self.weights[1:], 1):
             out.addmm_(steps[number : number + rows, : len(weights)], weights)
-        out.relu_().view(count, slot, len(self.bias))[:, outputs:] = 0
+        rectify(found, self.bias, slot, outputs)
         return found
 
 
