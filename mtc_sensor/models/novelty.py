@@ -43,7 +43,8 @@ class Neighbours:
     """
 
     def __init__(self, features: Tensor, k: int) -> None:
-        self.features = functional.normalize(features.float(), dim=1)
+        # Column after column: few others are multiplied by them in half the time.
+        self.features = functional.normalize(features.float(), dim=1).T.contiguous().T
         self.k = min(k, len(features))
 
     def to(self, device: torch.device) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mtc_sensor.models.byte_cnn import PacketCnn
+from mtc_sensor.models.flowpic import MiniFlowPicNet
 
 _PICTURES = 4
 """Dimensions of weights of a convolution over pictures."""
@@ -42,7 +43,7 @@ def prepared(network: nn.Module) -> nn.Module:
         if weights.ndim == _PICTURES:
             weights.data = weights.data.contiguous(memory_format=torch.channels_last)
     changed.requires_grad_(False)
-    if isinstance(changed, PacketCnn):
+    if isinstance(changed, PacketCnn | MiniFlowPicNet):
         changed.prepare()
     return changed
 
