@@ -90,10 +90,12 @@ def take_ragged(
     offsets: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positions of the values of `rows`, in their order, and the offsets of the result."""
-    lengths = offsets[rows + 1] - offsets[rows]
-    taken = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    begins = offsets[rows]
+    lengths = offsets[rows + 1] - begins
+    taken = np.zeros(len(rows) + 1, np.int64)
+    lengths.cumsum(out=taken[1:])
     positions = np.arange(taken[-1], dtype=np.int64)
-    positions += np.repeat(offsets[rows] - taken[:-1], lengths)
+    positions += (begins - taken[:-1]).repeat(lengths)
     return positions, taken
 
 

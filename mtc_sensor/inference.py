@@ -177,7 +177,7 @@ class Model:
         """Return (B, labels + 1): probabilities, then novelty, 0 where it cannot be told."""
         with torch.inference_mode():
             probabilities, features = self.bundle.outputs(_padded(inputs))
-            known, count = self.bundle.neighbours, len(inputs)
+            known, count = self.bundle.neighbours, inputs.shape[0]
             found = np.zeros((count, probabilities.shape[1] + 1), np.float32)
             found[:, :-1] = probabilities[:count].cpu().numpy()
             if known is not None:
@@ -262,9 +262,10 @@ def _padded(inputs: Tensor) -> Tensor:
     """
     if inputs.is_sparse:
         return inputs
-    step = 1 << max(0, (len(inputs) - 1).bit_length() - 3)
-    room = -len(inputs) % step
-    return torch.cat([inputs, inputs.new_zeros(room, *inputs.shape[1:])]) if room else inputs
+    count, *shape = inputs.shape
+    step = 1 << max(0, (count - 1).bit_length() - 3)
+    room = -count % step
+    return torch.cat([inputs, inputs.new_zeros(room, *shape)]) if room else inputs
 
 
 def _stacked(parts: Iterable[NDArray[np.float32]], shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -93,7 +93,7 @@ class FastPacketCnn:
             outputs, slot = -(-outputs // STRIDE), slot // STRIDE
             now = stage.convolved(now, slot, outputs)
         flat = torch.from_numpy(now[_PAD:-_PAD].reshape(count, slot * maps))
-        seen = flat[:, : len(self._dense)]
+        seen = flat[:, : self._dense.shape[0]]
         return torch.addmm(self._dense_bias, seen, self._dense).relu_(), which
 
 
@@ -116,13 +116,13 @@ class _Stage(NamedTuple):
         self, padded: NDArray[np.float32], slot: int, outputs: int
     ) -> NDArray[np.float32]:
         """Return slots of `slot` rows, of which `outputs` are not 0, padded as before."""
-        steps = torch.from_numpy(padded.reshape(-1, len(self.weights[0])))
-        rows = len(steps) - _PAD
+        pairs = padded.reshape(-1, STRIDE * padded.shape[1])
+        steps, rows = torch.from_numpy(pairs), len(pairs) - _PAD
         found = np.empty((_PAD + rows + _PAD, len(self.bias)), np.float32)
         out = torch.from_numpy(found)[_PAD:-_PAD]
         torch.mm(steps[:rows], self.weights[0], out=out)
         for number, weights in enumerate(self.weights[1:], 1):
-            out.addmm_(steps[number : number + rows, : len(weights)], weights)
+            out.addmm_(steps[number : number + rows, : weights.shape[0]], weights)
         rectify(found, self.bias, slot, outputs)
         return found
 

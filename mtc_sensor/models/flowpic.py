@@ -174,7 +174,7 @@ def _seen(maps: NDArray[np.float32], taps: int) -> NDArray[np.float32]:
     picture, row, place, one = maps.strides
     outputs, part = side - taps + 1, taps * channels  # neighbours in a row lie side by side
     shape, strides = (count, outputs, outputs, taps, part), (picture, row, place, row, one)
-    seen: NDArray[np.float32] = as_strided(maps, shape, strides, writeable=False)
+    seen: NDArray[np.float32] = as_strided(maps, shape, strides)
     return seen.reshape(count * outputs**2, taps * part)
 
 
