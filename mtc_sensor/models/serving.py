@@ -2,8 +2,8 @@
 
 Batch norms of a trained network are a factor and a summand for each channel, which the convolution
 before can do itself. On a CPU, convolutions with the channels last are up to twice as fast, and
-one-dimensional ones have that layout only as two-dimensional ones of height 1. What a convolution
-over bytes computes is looked up.
+one-dimensional ones have that layout only as two-dimensional ones of height 1. The networks of the
+shipped bundles have a way of their own to compute all this in few steps.
 """
 
 from __future__ import annotations
