@@ -90,10 +90,12 @@ def take_ragged(
     offsets: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positions of the values of `rows`, in their order, and the offsets of the result."""
-    lengths = offsets[rows + 1] - offsets[rows]
-    taken = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    begins = offsets[rows]
+    lengths = offsets[rows + 1] - begins
+    taken = np.zeros(len(rows) + 1, np.int64)
+    lengths.cumsum(out=taken[1:])
     positions = np.arange(taken[-1], dtype=np.int64)
-    positions += np.repeat(offsets[rows] - taken[:-1], lengths)
+    positions += (begins - taken[:-1]).repeat(lengths)
     return positions, taken
 
 
@@ -209,12 +211,12 @@ class FlowBatch:
     @property
     def packets(self) -> NDArray[np.int64]:
         """(n,) samples per record."""
-        return np.diff(self.sample_offsets)
+        return self.sample_offsets[1:] - self.sample_offsets[:-1]
 
     @property
     def heads(self) -> NDArray[np.int64]:
         """(n,) packet heads per record."""
-        return np.diff(self.head_offsets)
+        return self.head_offsets[1:] - self.head_offsets[:-1]
 
     def sample_rows(self) -> NDArray[np.int64]:
         """(m,) the row that each sample belongs to."""
@@ -227,7 +229,7 @@ class FlowBatch:
     def last_us(self) -> NDArray[np.int64]:
         """(n,) time of each record's last sample, microseconds since the epoch."""
         last = np.maximum(self.sample_offsets[1:] - 1, 0)
-        offset = unpack_samples(self.samples[last]).offset_us if len(self.samples) else 0
+        offset = (self.samples[last] >> _OFFSET_SHIFT).astype(np.int64) if len(self.samples) else 0
         return np.where(self.packets > 0, self.start_us + offset, self.start_us)
 
 

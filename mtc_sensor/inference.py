@@ -70,12 +70,13 @@ class Model:
 
         self.name = bundle.config.name
         self.policy = bundle.config.verdict_policy()
+        kinds = [Kind[name.upper()] for name in bundle.config.judges.kinds]
+        self._kinds = np.isin(np.arange(256), kinds)
 
     def rows(self, batch: FlowBatch) -> NDArray[np.int64]:
         """Return the indices of the records that the model judges, in order."""
-        judges = self.bundle.config.judges
-        kinds = [Kind[name.upper()] for name in judges.kinds]
-        judged = np.isin(batch.kind, kinds) & (batch.packets >= judges.min_packets)
+        judged = self._kinds[batch.kind]
+        judged &= batch.packets >= self.bundle.config.judges.min_packets
         spec = self.bundle.spec
         if spec.head_bytes:
             judged &= batch.heads > 0
@@ -176,10 +177,12 @@ class Model:
         """Return (B, labels + 1): probabilities, then novelty, 0 where it cannot be told."""
         with torch.inference_mode():
             probabilities, features = self.bundle.outputs(_padded(inputs))
-            known = self.bundle.neighbours
-            novelty = probabilities.new_zeros(len(features))
-            novelty = novelty if known is None else known.novelty(features)
-            return torch.column_stack([probabilities, novelty])[: len(inputs)].cpu().numpy()
+            known, count = self.bundle.neighbours, inputs.shape[0]
+            found = np.zeros((count, probabilities.shape[1] + 1), np.float32)
+            found[:, :-1] = probabilities[:count].cpu().numpy()
+            if known is not None:
+                found[:, -1] = known.novelty(features[:count]).cpu().numpy()
+            return found
 
 
 def load_models(names: Sequence[str], device: str = "auto") -> list[Model]:
@@ -259,9 +262,10 @@ def _padded(inputs: Tensor) -> Tensor:
     """
     if inputs.is_sparse:
         return inputs
-    step = 1 << max(0, (len(inputs) - 1).bit_length() - 3)
-    room = -len(inputs) % step
-    return torch.cat([inputs, inputs.new_zeros(room, *inputs.shape[1:])]) if room else inputs
+    count, *shape = inputs.shape
+    step = 1 << max(0, (count - 1).bit_length() - 3)
+    room = -count % step
+    return torch.cat([inputs, inputs.new_zeros(room, *shape)]) if room else inputs
 
 
 def _stacked(parts: Iterable[NDArray[np.float32]], shape: tuple[int, int]) -> NDArray[np.float32]:

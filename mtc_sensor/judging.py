@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -20,6 +21,7 @@ from mtc_sensor.inference import Model, settings_for
 from mtc_sensor.measures import Measures
 from mtc_sensor.verdict import Verdicts
 from mtc_sensor.wire import binary_events, events
+from mtc_sensor.wire.answers import Answers
 from mtc_sensor.wire.assemble import to_flow_batch
 from mtc_sensor.wire.events import Sample, SampleBatch, Verdict
 from mtc_sensor.wire.records import Records
@@ -73,7 +75,7 @@ class SampleJudge:
         self._also = also
         self._clock_us = clock_us
 
-    def __call__(self, parts: Sequence[Records], strain: float = 0.0) -> list[list[Verdict]]:
+    def __call__(self, parts: Sequence[Records], strain: float = 0.0) -> list[Sequence[Verdict]]:
         """Return the verdicts of every model on the samples that it judges, for each of `parts`.
 
         With `strain` in (0, 1] the costliest models are left out, with 1 all but the cheapest;
@@ -115,23 +117,21 @@ class SampleJudge:
             ]
         return answers
 
-    def _told(self, parts: Sequence[Records], answers: Sequence[Answer]) -> list[list[Verdict]]:
-        found: list[list[Verdict]] = [[] for _ in parts]
-        known = [part.identities() for part in parts]
-        ends = np.cumsum([len(part) for part in parts])
+    def _told(self, parts: Sequence[Records], answers: Sequence[Answer]) -> list[Sequence[Verdict]]:
+        ends = np.cumsum([0] + [len(part) for part in parts])
+        found: list[list[Answers]] = [[] for _ in parts]
         for rows, verdicts in answers:
-            places = np.searchsorted(ends, rows, side="right")
-            within = rows - np.concatenate([[0], ends])[places]
             flags = verdicts.malicious * events.MALICIOUS + verdicts.unknown * events.UNKNOWN
-            columns = (
-                places, within, verdicts.model, verdicts.label, verdicts.score, flags,
-                verdicts.detail,
-            )  # fmt: skip
-            for at, row, *said in zip(*(column.tolist() for column in columns), strict=True):
-                found[at].append(Verdict(self._sensor, *known[at][row], *said))
+            said = (verdicts.model, verdicts.label, verdicts.score, flags, verdicts.detail)
+            columns = [column.tolist() for column in said]
+            cuts = np.searchsorted(rows, ends).tolist()
+            for at, (first, last) in enumerate(pairwise(cuts)):
+                of_part = (column[first:last] for column in columns)
+                within = (rows[first:last] - ends[at]).tolist()
+                found[at].append(Answers(self._sensor, parts[at], within, *of_part))
             if self._also is not None:
                 self._also(verdicts)
-        return found
+        return [Answers.concat(its) if its else () for its in found]
 
 
 class _Guarded:

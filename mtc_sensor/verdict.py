@@ -50,6 +50,11 @@ class Policy:
             raise ValueError("threshold: give a number exactly when labels are malicious")
 
     @cached_property
+    def said(self) -> NDArray[np.str_]:
+        """(labels + 1,) what a verdict may assert: the labels, and `UNKNOWN`."""
+        return np.array([*self.labels, UNKNOWN])
+
+    @cached_property
     def is_malicious(self) -> NDArray[np.bool_]:
         """(labels,) which columns are malicious."""
         return np.array([label in self.malicious for label in self.labels])
@@ -183,15 +188,12 @@ def _decide(
     top = p.max(axis=1)
     strange = _strange(policy, novelty, len(p))
     unknown = ~malicious & (~finite | bad[best] | (top < policy.unknown_below) | strange)
-    names = np.array([*policy.labels, UNKNOWN])
     return _Decision(
-        label=names[np.where(unknown, len(policy.labels), np.where(malicious, worst, best))],
+        label=policy.said[np.where(unknown, len(policy.labels), np.where(malicious, worst, best))],
         score=np.where(malicious, malice, top),
         malicious=malicious,
         unknown=unknown,
-        detail=np.where(
-            finite, _details(policy, p, malice, novelty, strange), "no finite probabilities"
-        ),
+        detail=_details(policy, p, malice, novelty, strange, finite),
     )
 
 
@@ -207,12 +209,13 @@ def _details(
     malice: NDArray[np.float64],
     novelty: NDArray[np.float32] | None,
     strange: NDArray[np.bool_],
+    finite: NDArray[np.bool_],
 ) -> NDArray[np.str_]:
-    order = np.argsort(-p, axis=1, kind="stable")[:, :_BEST]
-    shown = np.take_along_axis(p, order, axis=1)
+    order = (-p).argsort(axis=1, kind="stable")[:, :_BEST]
+    shown = p[np.arange(len(p))[:, None], order]
     names = policy.labels
     texts = [
-        " ".join(f"{names[i]}={v:.3f}" for i, v in zip(row, ps, strict=True) if v >= _NEGLIGIBLE)
+        " ".join([f"{names[i]}={v:.3f}" for i, v in zip(row, ps, strict=True) if v >= _NEGLIGIBLE])
         for row, ps in zip(order.tolist(), shown.tolist(), strict=True)
     ]
     if policy.threshold is not None:
@@ -221,4 +224,6 @@ def _details(
     if novelty is not None:
         for row in np.flatnonzero(strange).tolist():
             texts[row] += f" novelty={novelty[row]:.3f} limit={policy.unknown_above:.3f}"
+    for row in np.flatnonzero(~finite).tolist():
+        texts[row] = "no finite probabilities"
     return np.array(texts, np.str_)

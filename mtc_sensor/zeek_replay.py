@@ -104,7 +104,7 @@ def replay_zeek(
     """
     judge = SampleJudge(SENSOR, models, summary.add_verdicts, clock_us=None)
 
-    def judged(parts: Sequence[Records], strain: float) -> list[list[Verdict]]:
+    def judged(parts: Sequence[Records], strain: float) -> list[Sequence[Verdict]]:
         summary.add_records(parts)
         return judge(parts, strain)
 

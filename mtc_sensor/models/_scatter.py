@@ -1,7 +1,8 @@
-"""Machine code for the first stage of a network over small pictures, most of which are empty.
+"""Machine code for a network over small pictures, most of which are empty.
 
 A few of 2 x 32 x 32 cells hold packets. Each adds its part to the outputs of the convolution that
-see it; a dense one multiplies zeros nearly all the time.
+see it; a dense one multiplies zeros nearly all the time. What comes out of the second
+convolution is pooled here, too.
 """
 
 from __future__ import annotations
@@ -73,6 +74,20 @@ def _pool(sums: Floats, out: Floats) -> None:
             right = upper[(2 * x + 1) * maps : (2 * x + 2) * maps]
             for at in range(maps):
                 out[y, x, at] = _larger(left[at], right[at])
+
+
+@njit
+def pool(sums: Floats, bias: Floats, out: Floats) -> None:
+    """Compute bias, ReLU and 2 x 2 pooling of (B, h, h, maps) `sums`, (B, maps, h/2, h/2) `out`."""
+    for picture in range(len(out)):
+        for y in range(out.shape[2]):
+            for x in range(out.shape[3]):
+                above, below = sums[picture, 2 * y], sums[picture, 2 * y + 1]
+                for at in range(out.shape[1]):
+                    upper = _larger(above[2 * x, at], above[2 * x + 1, at])
+                    lower = _larger(below[2 * x, at], below[2 * x + 1, at])
+                    value = _larger(upper, lower) + bias[at]
+                    out[picture, at, y, x] = _larger(value, np.float32(0))
 
 
 @inline

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import safetensors.torch
@@ -24,9 +25,9 @@ from torch import Tensor, nn
 from mtc_sensor._yaml import load_yaml, nearest
 from mtc_sensor.errors import BundleError
 from mtc_sensor.features.spec import FeatureSpec, FusionSpec, parse_spec
+from mtc_sensor.models import novelty
 from mtc_sensor.models.forest import FORESTS, OnnxForest
 from mtc_sensor.models.networks import NETWORKS, build_network
-from mtc_sensor.models.novelty import MAX_NEIGHBOURS, Neighbours, feature_width, with_features
 from mtc_sensor.models.schema import BundleConfig
 from mtc_sensor.models.weights import (
     PICKLE_SUFFIXES,
@@ -61,7 +62,7 @@ class Bundle:
     config: BundleConfig
     spec: FeatureSpec
     network: nn.Module
-    neighbours: Neighbours | None = None
+    neighbours: novelty.Neighbours | None = None
     members: tuple[Bundle, ...] = ()
     """The bundles that a fusion asks."""
 
@@ -71,13 +72,17 @@ class Bundle:
         if self.neighbours is not None:
             self.neighbours.to(device)
 
+    @cached_property
+    def _described(self) -> nn.Linear | None:
+        return novelty.described(self.network)
+
     def probabilities(self, inputs: Tensor) -> Tensor:
         """Return (B, labels) float32 probabilities of a batch of inputs."""
         return self.outputs(inputs)[0]
 
     def outputs(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, labels) float32 probabilities and (B, d) features of a batch of inputs."""
-        logits, features = with_features(self.network, inputs)
+        logits, features = novelty.with_features(self.network, self._described, inputs)
         return torch.softmax(logits.float() / self.config.temperature, dim=1), features
 
 
@@ -211,19 +216,19 @@ def _check_folder(path: Path) -> None:
 
 def _neighbours(
     path: Path, config: BundleConfig, spec: FeatureSpec, network: nn.Module
-) -> Neighbours | None:
+) -> novelty.Neighbours | None:
     if config.novelty is None:
         return None
     file = _inside(path, NEIGHBOURS)
     tensors = read_tensors(file, config.novelty.neighbours_sha256, "novelty.neighbours_sha256")
-    features, width = tensors.get("features"), feature_width(network, spec.shape)
+    features, width = tensors.get("features"), novelty.feature_width(network, spec.shape)
     fits = features is not None and features.ndim == 2 and features.shape[1] == width
-    if features is None or not fits or not 0 < len(features) <= MAX_NEIGHBOURS:
+    if features is None or not fits or not 0 < len(features) <= novelty.MAX_NEIGHBOURS:
         raise BundleError(
-            f"{file}: does not hold {width} features of each of 1 to {MAX_NEIGHBOURS} inputs: "
-            "calibrate the bundle again"
+            f"{file}: does not hold {width} features of each of 1 to {novelty.MAX_NEIGHBOURS} "
+            "inputs: calibrate the bundle again"
         )
-    return Neighbours(features, config.novelty.k)
+    return novelty.Neighbours(features, config.novelty.k)
 
 
 def _inside(path: Path, name: str) -> Path:
@@ -288,12 +293,7 @@ def _members(path: Path, spec: FusionSpec) -> tuple[Bundle, ...]:
                 f"{member.sha256}: it was trained or calibrated again; train the fusion, too"
             )
         bundle = load_bundle(folder)
-        if bundle.members or evidence_width(bundle.config) != member.values:
+        if bundle.members or bundle.config.evidence_width != member.values:
             raise BundleError(f"{file}: input.members: {member.name} does not give what it should")
         found.append(bundle)
     return tuple(found)
-
-
-def evidence_width(config: BundleConfig) -> int:
-    """Return how many numbers a bundle gives to a fusion."""
-    return 1 if config.malicious else len(config.labels)

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mtc_sensor.models._lookup import look_up
-
-_ROWS = 16
-_STRIDE = 2
-"""Of the convolutions over a packet's bytes."""
+from mtc_sensor.models._packets import STRIDE, TAPS
+from mtc_sensor.models.fast_packet_cnn import FastPacketCnn
 
 
 class ByteCnnLstm(nn.Module):
@@ -122,84 +115,31 @@ class PacketCnn(nn.Module):
             nn.Conv1d(hidden, hidden, 3, padding=1), nn.BatchNorm1d(hidden), nn.ReLU()
         )
         self.output = nn.Sequential(nn.Dropout(0.3), nn.Linear(2 * hidden, labels))
-        self._tables: _Tables | None = None
+        self._fast: FastPacketCnn | None = None
 
-    def tabulate(self) -> None:
-        """Make tables of the first convolution, for serving; its batch norm has to be in it.
-
-        On a CPU looking bytes up there takes half as long as embedding and convolving them.
-        """
-        first = next(part for part in self.packet.modules() if isinstance(part, nn.Conv2d))
-        weights = first.weight.squeeze(2)
-        silent = functional.conv1d(
-            self.position.T[None],
-            weights,
-            first.bias,
-            stride=_STRIDE,
-            padding=weights.shape[2] // 2,
-        )
-        added = torch.einsum("bc,mck->kbm", self.byte.weight, weights)
-        columns = (added, silent[0].T)
-        self._tables = _Tables(*(column.detach().contiguous().numpy() for column in columns))
+    def prepare(self) -> None:
+        """Make what serving on a CPU goes by; batch norms have to be folded into convolutions."""
+        *first, joining = [part for part in self.modules() if isinstance(part, nn.Conv2d)]
+        dense = next(part for part in self.packet if isinstance(part, nn.Linear))
+        self._fast = FastPacketCnn(self.byte.weight, self.position, first, dense, joining)
 
     def forward(self, matrix: Tensor) -> Tensor:
         """Return (B, labels) logits of (B, packets, bytes) uint8."""
-        flows, packets, width = matrix.shape
-        vectors = self._vectors(matrix.reshape(flows * packets, width))
-        vectors = vectors.view(flows, packets, -1).transpose(1, 2)
-        joined = vectors + self.flow(vectors)
-        logits: Tensor = self.output(torch.cat([joined.amax(2), joined.mean(2)], 1))
+        fast = self._fast if matrix.device.type == "cpu" else None
+        logits: Tensor = self.output((fast or self._joined)(matrix))
         return logits
 
-    def _vectors(self, rows: Tensor) -> Tensor:
-        """Return (n, hidden) of (n, bytes) packets; equal ones are computed once.
-
-        Of the first packets of connections a third and more are equal to others, once addresses and
-        the like are masked. In training they all count for the statistics of the batch; on a GPU
-        finding them takes longer than computing them.
-        """
-        if self.training or rows.device.type != "cpu" or rows.dtype != torch.uint8:
-            return self._packets(rows)
-        distinct, which = _distinct(rows)
-        if self._tables is None:
-            return self._packets(distinct)[which]
-        return self._looked_up(distinct, self._tables)[which]
-
-    def _packets(self, rows: Tensor) -> Tensor:
-        vectors: Tensor = self.packet((self.byte(rows.int()) + self.position).transpose(1, 2))
-        return vectors
-
-    def _looked_up(self, rows: Tensor, tables: _Tables) -> Tensor:
-        maps = np.empty((len(rows), *tables.silent.shape), np.float32)
-        look_up(rows.numpy(), *tables, _STRIDE, maps)
-        vectors: Tensor = self.packet[2:](torch.from_numpy(maps).transpose(1, 2))
-        return vectors
-
-
-class _Tables(NamedTuple):
-    """A convolution over bytes; see `look_up`."""
-
-    added: NDArray[np.float32]
-    silent: NDArray[np.float32]
-
-
-def _distinct(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the different ones of (n, bytes) rows, and (n,) which of them each row is.
-
-    Zeros fill them up to a multiple of `_ROWS`: torch keeps memory for every size that it has met.
-    """
-    raw = np.ascontiguousarray(rows.numpy())
-    keys = raw.view(f"V{raw.shape[1]}").ravel()
-    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
-    size = -(-len(first) // _ROWS) * _ROWS
-    distinct = np.zeros((size, raw.shape[1]), np.uint8)
-    distinct[: len(first)] = raw[first]
-    return torch.from_numpy(distinct), torch.from_numpy(which)
+    def _joined(self, matrix: Tensor) -> Tensor:
+        flows, packets, width = matrix.shape
+        embedded = self.byte(matrix.reshape(flows * packets, width).int()) + self.position
+        vectors = self.packet(embedded.transpose(1, 2)).view(flows, packets, -1).transpose(1, 2)
+        joined = vectors + self.flow(vectors)
+        return torch.cat([joined.amax(2), joined.mean(2)], 1)
 
 
 def _halving(channels_in: int, channels_out: int) -> list[nn.Module]:
     return [
-        nn.Conv1d(channels_in, channels_out, 5, stride=_STRIDE, padding=2),
+        nn.Conv1d(channels_in, channels_out, TAPS, stride=STRIDE, padding=TAPS // 2),
         nn.BatchNorm1d(channels_out),
         nn.ReLU(),
     ]

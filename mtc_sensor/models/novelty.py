@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MAX_NEIGHBOURS = 4096
 """Training inputs that a bundle keeps the features of, at most."""
 _LEAST = 1e-9
+_SHORTEST = 1e-12
 
 
 class Neighbours:
@@ -42,7 +43,8 @@ class Neighbours:
     """
 
     def __init__(self, features: Tensor, k: int) -> None:
-        self.features = functional.normalize(features.float(), dim=1)
+        # Column after column: few others are multiplied by them in half the time.
+        self.features = functional.normalize(features.float(), dim=1).T.contiguous().T
         self.k = min(k, len(features))
 
     def to(self, device: torch.device) -> None:
@@ -51,44 +53,53 @@ class Neighbours:
 
     def novelty(self, features: Tensor) -> Tensor:
         """Return (B,) distances in [0, 2] of (B, d) features."""
-        closeness = functional.normalize(features.float(), dim=1) @ self.features.T
-        return (1 - closeness.topk(self.k, dim=1).values[:, -1]).clamp(0, 2)
+        features = features.float()
+        closeness: Tensor = _largest(features @ self.features.T, self.k)
+        length = torch.linalg.vector_norm(features, dim=1).clamp_min(_SHORTEST)
+        distance: Tensor = 1 - closeness / length
+        return distance.clamp_(0, 2)
 
 
-def last_linear(network: nn.Module) -> nn.Linear:
-    """Return the layer that gives the logits: the last that the network declares."""
-    return [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+def _largest(values: Tensor, k: int) -> Tensor:
+    """Return (B,) the k-th largest of each row; on a CPU it may change their order."""
+    if values.device.type != "cpu":
+        return values.topk(k, dim=1).values[:, -1]
+    columns = values.numpy()
+    columns.partition(-k, axis=1)  # in a tenth of the time of topk
+    return torch.from_numpy(columns[:, -k])
 
 
-def described(network: nn.Module) -> nn.Linear:
+def described(network: nn.Module) -> nn.Linear | None:
     """Return the layer whose inputs are the features: the one that the network names, or its last.
 
     What reaches the last layer may hardly tell classes apart that the network was not trained on.
+    None for a model without dense layers (a forest).
     """
-    name = getattr(network, "described_by", None)
-    layer = last_linear(network) if name is None else network.get_submodule(name)
-    assert isinstance(layer, nn.Linear)
-    return layer
+    if name := getattr(network, "described_by", None):
+        layer = network.get_submodule(name)
+        assert isinstance(layer, nn.Linear)
+        return layer
+    dense = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    return dense[-1] if dense else None
 
 
 def feature_width(network: nn.Module, shape: tuple[int, ...]) -> int:
     """Return how many features `with_features` gives for inputs of `shape`."""
-    return math.prod(shape) if _is_plain(network) else described(network).in_features
+    layer = described(network)
+    return math.prod(shape) if layer is None else layer.in_features
 
 
-def _is_plain(network: nn.Module) -> bool:
-    return not any(isinstance(module, nn.Linear) for module in network.modules())
+def with_features(
+    network: nn.Module, layer: nn.Linear | None, inputs: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return a network's (B, labels) logits and (B, d) features, what `layer` is given.
 
-
-def with_features(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a network's (B, labels) logits and (B, d) features, what `described` is given.
-
-    Of a model without such layers (a forest) the features are its inputs, made flat.
+    `layer` is what `described` says; where it is None the features are the inputs, made flat.
     """
-    if _is_plain(network):
+    if layer is None:
         return network(inputs), inputs.flatten(1).float()
     seen: list[Tensor] = []
-    hook = described(network).register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    hook = layer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     try:
         return network(inputs), seen[0]
     finally:

@@ -123,6 +123,11 @@ class BundleConfig(_Strict):
             unknown_above=self.policy.unknown_above,
         )
 
+    @property
+    def evidence_width(self) -> int:
+        """How many numbers the bundle gives to a fusion."""
+        return 1 if self.malicious else len(self.labels)
+
     @model_validator(mode="after")
     def _consistent(self) -> BundleConfig:
         self.verdict_policy()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from mtc_sensor.wire import topics
+from mtc_sensor.wire.answers import Answers
 from mtc_sensor.wire.events import Verdict, VerdictBatch
 
 MOST = 64
@@ -17,12 +19,24 @@ _PLAIN = 1200
 
 def verdict_events(verdicts: Sequence[Verdict]) -> list[tuple[str, VerdictBatch]]:
     """Return topics and events for verdicts on samples of one stream, in their order."""
-    groups: list[list[Verdict]] = []
+    begins: list[int] = []
     room = 0
-    for verdict in verdicts:
-        if room <= 0 or len(groups[-1]) >= MOST:
-            groups.append([])
+    for number, size in enumerate(_sizes(verdicts)):
+        if room <= 0 or number - begins[-1] >= MOST:
+            begins.append(number)
             room = _ENOUGH
-        groups[-1].append(verdict)
-        room -= _PLAIN + 2 * (len(verdict.label) + len(verdict.detail))
-    return [(topics.verdicts_for(group[0].node), VerdictBatch(tuple(group))) for group in groups]
+        room -= size
+    groups = [verdicts[first:last] for first, last in pairwise([*begins, len(verdicts)])]
+    return [(topics.verdicts_for(_node(group)), VerdictBatch(group)) for group in groups]
+
+
+def _sizes(verdicts: Sequence[Verdict]) -> list[int]:
+    if isinstance(verdicts, Answers):
+        said = list(zip(verdicts.label, verdicts.detail, strict=True))
+    else:
+        said = [(verdict.label, verdict.detail) for verdict in verdicts]
+    return [_PLAIN + 2 * (len(label) + len(detail)) for label, detail in said]
+
+
+def _node(verdicts: Sequence[Verdict]) -> str:
+    return verdicts.records.stream.node if isinstance(verdicts, Answers) else verdicts[0].node

@@ -14,7 +14,7 @@ from mtc_sensor.errors import ConfigError
 from mtc_sensor.features.spec import FusionSpec, Member
 from mtc_sensor.fusion import Members
 from mtc_sensor.inference import Model
-from mtc_sensor.models.bundle import CONFIG, evidence_width
+from mtc_sensor.models.bundle import CONFIG
 from mtc_sensor.models.fusion import Fusion
 from mtc_sensor.models.weights import sha256_of
 from mtc_sensor.training.data import Data
@@ -31,7 +31,7 @@ def fusion_spec(members: tuple[Model, ...]) -> FusionSpec:
             Member(
                 name=model.name,
                 sha256=sha256_of((model.bundle.path / CONFIG).read_bytes()),
-                values=evidence_width(model.bundle.config),
+                values=model.bundle.config.evidence_width,
             )
             for model in members
         )

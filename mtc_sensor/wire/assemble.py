@@ -107,7 +107,8 @@ def _cut_usual(records: Records, batch: FlowBatch) -> NDArray[np.bool_]:
 
 def _plain(column: NDArray[Any]) -> NDArray[Any]:
     """Return a column as it mostly is: for each other layout there would be other machine code."""
-    return np.require(column, requirements=("C", "W"))
+    plain = column.flags.c_contiguous and column.flags.writeable
+    return column if plain else column.copy()
 
 
 def _cut_unusual(records: Records, batch: FlowBatch, heads: NDArray[np.int64]) -> None:

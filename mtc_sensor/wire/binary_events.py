@@ -1,8 +1,8 @@
 """MTC events from and to Broker's binary format, with short cuts for the two that are many.
 
-`broker_bin` and `events` say what is valid. `SampleBatch` of the shape that Zeek sends, and every
-`VerdictBatch`, skip the tree of values in between; what looks unusual goes the long way, and is
-refused there if it is wrong.
+`broker_bin` and `events` say what is valid. `SampleBatch` of the shape that Zeek sends, and
+`VerdictBatch` of `Answers`, skip the tree of values in between; what looks unusual goes the long
+way, and is refused there if it is wrong.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ import struct
 from functools import lru_cache
 from typing import cast, get_args
 
+import numpy as np
+
 from mtc_sensor.errors import WireError
 from mtc_sensor.wire import broker_bin, events, records
+from mtc_sensor.wire.answers import Answers
 from mtc_sensor.wire.broker_bin import ADDRESS, COUNT, PORT, REAL, STRING, VECTOR
-from mtc_sensor.wire.events import MtcEvent, SampleBatch, Verdict, VerdictBatch
+from mtc_sensor.wire.events import MtcEvent, SampleBatch, VerdictBatch
 from mtc_sensor.wire.fields import (
     Codec,
     LinkType,
-    Microseconds,
     Name,
     Real,
-    RecordKind,
     Text,
-    Uid,
 )
-from mtc_sensor.wire.records import Records, StreamId
-from mtc_sensor.wire.values import MAX_COUNT, Address, Port, Proto, map_address
+from mtc_sensor.wire.records import PROTOS, Records, StreamId
+from mtc_sensor.wire.values import MAX_COUNT
 
 _CACHED = 4096
-"""Names, labels, addresses and ports that are kept: they repeat."""
+"""Names and labels that are kept: they repeat."""
 
 
 class _UnusualError(Exception):
@@ -52,9 +52,9 @@ def decode(data: bytes) -> MtcEvent | Records:
 
 def encode(event: MtcEvent) -> bytes:
     """Write an event. Raises WireError."""
-    if isinstance(event, VerdictBatch):
+    if isinstance(event, VerdictBatch) and isinstance(event.verdicts, Answers):
         try:
-            return _write_verdicts(event.verdicts)
+            return _write_answers(event.verdicts)
         except _WAY_OUT:
             pass
     return broker_bin.encode_event(events.encode(event))
@@ -69,10 +69,19 @@ def _beginning(event: type[SampleBatch | VerdictBatch], arguments: int) -> bytes
 
 
 _SAMPLES, _VERDICTS = _beginning(SampleBatch, 7), _beginning(VerdictBatch, 6)
-_VERDICT = bytes([VECTOR, 13])
 _NUMBER = struct.Struct(">BQ")
-_END = struct.Struct(">B16sBHB")
-"""A host and its port."""
+_HOST = [("address", "u1"), ("host", "u1", 16), ("port", "u1"), ("number", ">u2"), ("proto", "u1")]
+_BEGIN = np.dtype(
+    [("vector", "u1", 2), ("count", "u1"), ("seq", ">u8"), ("string", "u1"), ("length", "u1")]
+)
+"""Of a verdict: up to its uid, whose length has one byte."""
+_END = np.dtype(
+    [
+        ("orig", _HOST), ("resp", _HOST), ("start_count", "u1"), ("start", ">u8"),
+        ("kind_count", "u1"), ("kind", ">u8"),
+    ]
+)  # fmt: skip
+"""From there to its model."""
 _SCORE = struct.Struct(">BdBQ")
 """score, flags"""
 
@@ -81,8 +90,7 @@ def _codec(annotated: object) -> Codec:
     return cast(Codec, get_args(annotated)[1])
 
 
-_kind, _time, _link = _codec(RecordKind), _codec(Microseconds), _codec(LinkType)
-_text, _uid, _real = _codec(Text), _codec(Uid), _codec(Real)
+_link, _text, _real = _codec(LinkType), _codec(Text), _codec(Real)
 _name_codec = _codec(Name)
 _name = lru_cache(_CACHED)(_name_codec.decode)
 
@@ -127,31 +135,43 @@ def _read_text(data: bytes, at: int) -> tuple[bytes, int]:
     return data[at : at + size], at + size
 
 
-def _write_verdicts(verdicts: tuple[Verdict, ...]) -> bytes:
-    parts = [_VERDICTS, b"", _with_length(VECTOR, len(verdicts))]
-    for verdict in verdicts:
-        header = _written_stream(verdict.sensor, verdict.run, verdict.node, verdict.shard)
-        if parts[1] not in (header, b""):
-            raise _UnusualError
-        parts[1] = header
-        parts += _write_verdict(verdict)
+def _write_answers(answers: Answers) -> bytes:
+    records, rows = answers.records, answers.rows
+    uids = records.uid[rows].tolist()
+    begins, ends = _begins(records, rows, uids), _ends(records, rows)
+    parts = [_VERDICTS, _written_stream(answers.sensor, records.stream)]
+    parts.append(_with_length(VECTOR, len(rows)))
+    for number, uid in enumerate(uids):
+        parts += (
+            begins[number * _BEGIN.itemsize : (number + 1) * _BEGIN.itemsize],
+            uid,
+            ends[number * _END.itemsize : (number + 1) * _END.itemsize],
+            _written_name(answers.model[number]),
+            _written_label(answers.label[number]),
+            _SCORE.pack(REAL, _real.encode(answers.score[number]), COUNT, answers.flags[number]),
+            _string(cast(bytes, _text.encode(answers.detail[number]))),
+        )
     return b"".join(parts)
 
 
-def _write_verdict(verdict: Verdict) -> tuple[bytes, ...]:
-    return (
-        _VERDICT,
-        _NUMBER.pack(COUNT, verdict.seq),
-        _string(cast(bytes, _uid.encode(verdict.uid))),
-        _written_end(verdict.orig_h, verdict.orig_p),
-        _written_end(verdict.resp_h, verdict.resp_p),
-        _NUMBER.pack(COUNT, _time.encode(verdict.start_us)),
-        _NUMBER.pack(COUNT, _kind.encode(verdict.kind)),
-        _written_name(verdict.model),
-        _written_label(verdict.label),
-        _SCORE.pack(REAL, _real.encode(verdict.score), COUNT, verdict.flags),
-        _string(cast(bytes, _text.encode(verdict.detail))),
-    )
+def _begins(records: Records, rows: list[int], uids: list[bytes]) -> bytes:
+    """Return what is before the uid of each verdict."""
+    begins = np.zeros(len(rows), _BEGIN)
+    begins["vector"], begins["count"], begins["string"] = (VECTOR, 13), COUNT, STRING
+    begins["seq"], begins["length"] = records.seq[rows], list(map(len, uids))
+    return begins.tobytes()
+
+
+def _ends(records: Records, rows: list[int]) -> bytes:
+    """Return what is between the uid of each verdict and the model."""
+    ends = np.zeros(len(rows), _END)
+    for end, host, port in (("orig", "orig_h", "orig_p"), ("resp", "resp_h", "resp_p")):
+        ends[end]["address"], ends[end]["port"] = ADDRESS, PORT
+        ends[end]["host"], ends[end]["number"] = (getattr(records, c)[rows] for c in (host, port))
+        ends[end]["proto"] = PROTOS[records.proto[rows]]
+    ends["start_count"], ends["kind_count"] = COUNT, COUNT
+    ends["start"], ends["kind"] = records.start_us[rows], records.kind[rows]
+    return ends.tobytes()
 
 
 def _string(text: bytes) -> bytes:
@@ -167,8 +187,9 @@ def _with_length(tag: int, size: int) -> bytes:
 
 
 @lru_cache(_CACHED)
-def _written_stream(sensor: str, run: str, node: str, shard: int) -> bytes:
-    return b"".join(map(_written_name, (sensor, run, node))) + _NUMBER.pack(COUNT, shard)
+def _written_stream(sensor: str, stream: StreamId) -> bytes:
+    names = (sensor, stream.run, stream.node)
+    return b"".join(map(_written_name, names)) + _NUMBER.pack(COUNT, stream.shard)
 
 
 @lru_cache(_CACHED)
@@ -179,9 +200,3 @@ def _written_name(name: str) -> bytes:
 @lru_cache(_CACHED)
 def _written_label(label: str) -> bytes:
     return _string(cast(bytes, _text.encode(label)))
-
-
-def _written_end(host: Address, port: Port) -> bytes:
-    if port.proto is Proto.UNKNOWN:
-        raise _UnusualError
-    return _END.pack(ADDRESS, map_address(host), PORT, port.number, port.proto)

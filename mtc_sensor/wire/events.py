@@ -7,6 +7,7 @@ others are its dataclass's fields in their order. Strings are printable ASCII, s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, get_args
 
@@ -117,7 +118,7 @@ class VerdictBatch:
     """
 
     event: ClassVar[str] = "MTC::verdict_batch"
-    verdicts: tuple[Verdict, ...]
+    verdicts: Sequence[Verdict]
 
     def __post_init__(self) -> None:
         if not self.verdicts:

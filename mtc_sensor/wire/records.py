@@ -29,7 +29,9 @@ _PROTOCOLS = {
     (Proto.ICMP, 4): 1,
     (Proto.ICMP, 6): 58,
 }
-_PROTOS = {number: proto for (proto, _), number in _PROTOCOLS.items()}
+PROTOS = np.zeros(256, np.uint8)
+"""The `Proto` of ports by IP protocol number."""
+PROTOS[list(_PROTOCOLS.values())] = [proto for proto, _ in _PROTOCOLS]
 _CACHED = 4096
 """Addresses and ports that are kept: they repeat."""
 _LEAST_BYTES = 71
@@ -205,7 +207,7 @@ def _host(address: bytes) -> Address:
 
 @lru_cache(_CACHED)
 def _port(number: int, protocol: int) -> Port:
-    return Port(number, _PROTOS[protocol])
+    return Port(number, Proto(int(PROTOS[protocol])))
 
 
 def _hosts(addresses: NDArray[np.uint8]) -> Iterator[Address]:

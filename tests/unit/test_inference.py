@@ -17,7 +17,7 @@ from mtc_sensor.features.spec import ByteMatrixSpec, FlowPicSpec
 from mtc_sensor.flow import FlowBatch, Kind, pack_samples
 from mtc_sensor.inference import Model, judge_records, load_models
 from mtc_sensor.models.bundle import load_bundle
-from mtc_sensor.models.novelty import last_linear
+from mtc_sensor.models.novelty import described
 
 from .models.bundles import change_config, make_bundle
 
@@ -209,7 +209,9 @@ def test_a_network_that_got_worse_by_being_made_faster_is_served_as_it_is(
 ) -> None:
     def spoil(network: nn.Module) -> nn.Module:
         changed = copy.deepcopy(network)
-        last_linear(changed).bias.data += torch.arange(3.0)
+        layer = described(changed)
+        assert layer is not None
+        layer.bias.data += torch.arange(3.0)
         return changed
 
     monkeypatch.setattr(inference, "prepared", spoil)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from mtc_sensor.models.byte_cnn import ByteCnnLstm, PacketCnn
+from mtc_sensor.models.byte_cnn import ByteCnnLstm
 
 
 def parameters(network: nn.Module) -> int:
@@ -38,32 +38,3 @@ def test_logits_come_out(labels: int) -> None:
 def test_a_matrix_too_small_for_the_stages_is_refused(shape: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="at least 5 packets and 11 bytes"):
         ByteCnnLstm(shape, 2)
-
-
-@pytest.mark.parametrize("count", [1, 40])
-def test_equal_packets_are_computed_once_and_nothing_changes(count: int) -> None:
-    torch.manual_seed(1)
-    network = PacketCnn((8, 80), 3).eval()
-    different = torch.randint(0, 256, (12, 80), dtype=torch.uint8)
-    matrix = different[torch.randint(0, 12, (count, 8))]
-    sizes: list[int] = []
-    hook = network.packet.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    with torch.inference_mode():
-        logits = network(matrix)
-        hook.remove()
-        embedded = network.byte(matrix.reshape(-1, 80).int()) + network.position
-        vectors = network.packet(embedded.transpose(1, 2)).view(count, 8, -1).transpose(1, 2)
-        joined = vectors + network.flow(vectors)
-        expected = network.output(torch.cat([joined.amax(2), joined.mean(2)], 1))
-    assert sizes == [16]
-    torch.testing.assert_close(logits, expected)
-
-
-def test_in_training_all_packets_count() -> None:
-    network = PacketCnn((8, 80), 3).train()
-    sizes: list[int] = []
-    network.packet.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    network(torch.zeros(4, 8, 80, dtype=torch.uint8))
-    assert sizes == [32]
-    network(torch.zeros(9, 8, 80, dtype=torch.uint8))
-    assert sizes == [32, 72]

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mtc_sensor.models.flowpic import FlowPicLeNet, MiniFlowPicNet
+from mtc_sensor.models.serving import prepared
 
 
 def test_lenet_feeds_4500_features_to_the_first_dense_layer() -> None:
@@ -21,7 +22,7 @@ def test_the_small_one_gives_logits(shape: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 32, 32), (2, 32, 32), (2, 65, 65)])
-@pytest.mark.parametrize("filled", [0.0, 0.01, 1.0])
+@pytest.mark.parametrize("filled", [0.0, 0.01, 0.2, 1.0])
 def test_counts_are_scattered_as_they_are_convolved(
     shape: tuple[int, int, int], filled: float
 ) -> None:
@@ -29,7 +30,7 @@ def test_counts_are_scattered_as_they_are_convolved(
     network = MiniFlowPicNet(shape, 4).eval()
     pictures = torch.randint(1, 200, (5, *shape)) * (torch.rand(5, *shape) < filled)
     with torch.inference_mode():
-        torch.testing.assert_close(network(pictures), network(pictures.float()))
+        torch.testing.assert_close(prepared(network)(pictures), network(pictures))
 
 
 def test_counts_are_squashed_inside() -> None:

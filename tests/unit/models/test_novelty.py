@@ -8,7 +8,7 @@ import torch
 from mtc_sensor.errors import BundleError
 from mtc_sensor.models.bundle import NEIGHBOURS, load_bundle
 from mtc_sensor.models.flowpic import MiniFlowPicNet
-from mtc_sensor.models.novelty import Neighbours, feature_width, with_features
+from mtc_sensor.models.novelty import Neighbours, described, feature_width, with_features
 from mtc_sensor.models.weights import sha256_of
 
 from .bundles import change_config, make_bundle
@@ -32,7 +32,7 @@ def test_novelty_is_the_cosine_distance_to_the_kth_nearest() -> None:
 def test_features_are_what_the_last_layer_is_given() -> None:
     network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
     inputs = torch.randn(5, 3)
-    logits, features = with_features(network, inputs)
+    logits, features = with_features(network, described(network), inputs)
     torch.testing.assert_close(network[:2](inputs), features)
     torch.testing.assert_close(network(inputs), logits)
 
@@ -40,7 +40,7 @@ def test_features_are_what_the_last_layer_is_given() -> None:
 def test_a_network_may_name_the_layer_whose_inputs_are_features() -> None:
     network = MiniFlowPicNet((2, 32, 32), 4).eval()
     inputs = torch.randint(0, 3, (5, 2, 32, 32))
-    logits, features = with_features(network, inputs)
+    logits, features = with_features(network, described(network), inputs)
     torch.testing.assert_close(network.features(torch.log1p(inputs.float())), features)
     torch.testing.assert_close(network.classifier(features), logits)
     assert features.shape == (5, feature_width(network, (2, 32, 32)))
@@ -76,3 +76,12 @@ def test_half_precision_is_enough(tmp_path: Path) -> None:
     asked = torch.from_numpy(rng.normal(size=(20, 16)).astype(np.float32))
     whole, half = (Neighbours(f, 5).novelty(asked) for f in (features, features.half()))
     torch.testing.assert_close(whole, half, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("k", [1, 3, 40])
+def test_novelty_is_what_its_definition_says(k: int) -> None:
+    torch.manual_seed(1)
+    known, asked = torch.randn(40, 16), torch.cat([torch.randn(30, 16), torch.zeros(1, 16)])
+    cosines = torch.nn.functional.cosine_similarity(asked[:, None], known[None], dim=2)
+    expected = 1 - cosines.sort(dim=1, descending=True).values[:, k - 1]
+    torch.testing.assert_close(Neighbours(known, k).novelty(asked), expected)

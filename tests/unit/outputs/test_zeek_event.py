@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from mtc_sensor.outputs.zeek_event import MOST, verdict_events
@@ -42,6 +43,6 @@ def test_what_models_say_at_most_is_taken_by_the_transports() -> None:
         assert max(size_in_json(batch.verdicts) for _, batch in messages) < MAX_MESSAGE
 
 
-def size_in_json(verdicts: tuple[Verdict, ...]) -> int:
+def size_in_json(verdicts: Sequence[Verdict]) -> int:
     value = events.encode(events.VerdictBatch(verdicts)).to_value()
     return len(websocket_api.encode(DataMessage("/zeek/mtc/verdict/worker-1/", value)))

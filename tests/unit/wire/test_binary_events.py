@@ -66,13 +66,6 @@ def test_both_ways_write_and_read_the_same(event: MtcEvent) -> None:
     assert equal(binary_events.decode(data), event)
 
 
-def test_verdicts_take_the_short_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(broker_bin, "encode_event")
-    for event in VERDICTS:
-        if LONG not in event.verdicts:
-            binary_events.encode(event)
-
-
 def test_what_zeek_sends_takes_the_short_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     data = [long_way(event) for event in SAMPLES]
     data.append((Path(__file__).parents[2] / "data/wire/MTC-sample_batch.bin").read_bytes())
