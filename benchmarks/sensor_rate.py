@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import time
@@ -118,7 +119,9 @@ def overload(run: Run, rate: float, seconds: float) -> None:
     print(f"at half again:  {shown(latencies(after, skip=5))}")
     print(f"shed by the exporter {during['shed_now']:,}; judged {during['rate']:,.0f} samples/s")
     print(f"memory, MB: {', '.join(f'{m / MEGABYTE:.0f}' for m in memory)}")
-    print(f"normal again after {recovery_s(after['seconds'], before['due_p99']):.0f} s")
+    recovery = recovery_s(after["seconds"], before["due_p99"])
+    done = math.isfinite(recovery)
+    print(f"normal again after {recovery:.0f} s" if done else f"not normal again in {seconds:.0f} s")
 
 
 def recovery_s(seconds: Sequence[dict[str, float]], normal: float) -> float:
