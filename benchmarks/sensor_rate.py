@@ -120,8 +120,8 @@ def overload(run: Run, rate: float, seconds: float) -> None:
     print(f"shed by the exporter {during['shed_now']:,}; judged {during['rate']:,.0f} samples/s")
     print(f"memory, MB: {', '.join(f'{m / MEGABYTE:.0f}' for m in memory)}")
     recovery = recovery_s(after["seconds"], before["due_p99"])
-    done = math.isfinite(recovery)
-    print(f"normal again after {recovery:.0f} s" if done else f"not normal again in {seconds:.0f} s")
+    late = f"not normal again in {seconds:.0f} s"
+    print(late if math.isnan(recovery) else f"normal again after {recovery:.0f} s")
 
 
 def recovery_s(seconds: Sequence[dict[str, float]], normal: float) -> float:
