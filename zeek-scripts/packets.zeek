@@ -93,7 +93,7 @@ function tunnel_bytes(length: count): count
 	}
 
 # Takes the packet that has just come, the connection's `pkts`th. This is what costs most: it calls
-# no more functions and names no more values than it must.
+# no more functions and reads no more fields than it must.
 function take_packet(c: connection, st: State, pkts: count)
 	{
 	local now = get_current_packet_ts();

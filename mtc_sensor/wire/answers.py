@@ -49,13 +49,13 @@ class Answers(Sequence[Verdict]):
         if isinstance(which, slice):
             some: dict[str, Any] = {name: getattr(self, name)[which] for name in _COLUMNS}
             return replace(self, **some)
-        return list(self)[which]
+        one: dict[str, Any] = {name: [getattr(self, name)[which]] for name in _COLUMNS}
+        return next(iter(replace(self, **one)))
 
     def __iter__(self) -> Iterator[Verdict]:
-        known = self.records.identities()
-        columns = (getattr(self, name) for name in _COLUMNS)
-        for row, *said in zip(*columns, strict=True):
-            yield Verdict(self.sensor, *known[row], *said)
+        columns = (getattr(self, name) for name in _COLUMNS[1:])
+        for known, *said in zip(self.records.identities(self.rows), *columns, strict=True):
+            yield Verdict(self.sensor, *known, *said)
 
 
 _COLUMNS = tuple(field.name for field in fields(Answers)[2:])

@@ -119,20 +119,21 @@ class Records:
             columns[field.name] = join([getattr(part, field.name) for part in parts])
         return cls(parts[0].stream, **columns)
 
-    def identities(self) -> list[Identity]:
-        """Return of each sample what verdicts on it repeat, in the order of their fields."""
-        protocols = self.proto.tolist()
+    def identities(self, rows: ArrayLike) -> list[Identity]:
+        """Return of each of some rows what verdicts on it repeat, in the order of their fields."""
+        index = np.asarray(rows, np.int64)
+        protocols = self.proto[index].tolist()
         return list(
             zip(
-                *(repeat(part, len(self)) for part in self.stream),
-                self.seq.tolist(),
-                self.uid.astype(np.str_).tolist(),
-                _hosts(self.orig_h),
-                map(_port, self.orig_p.tolist(), protocols),
-                _hosts(self.resp_h),
-                map(_port, self.resp_p.tolist(), protocols),
-                self.start_us.tolist(),
-                self.kind.tolist(),
+                *(repeat(part, len(index)) for part in self.stream),
+                self.seq[index].tolist(),
+                self.uid[index].astype(np.str_).tolist(),
+                _hosts(self.orig_h[index]),
+                map(_port, self.orig_p[index].tolist(), protocols),
+                _hosts(self.resp_h[index]),
+                map(_port, self.resp_p[index].tolist(), protocols),
+                self.start_us[index].tolist(),
+                self.kind[index].tolist(),
                 strict=True,
             )
         )

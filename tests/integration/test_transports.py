@@ -44,7 +44,9 @@ def judge(parts: Sequence[Records], strain: float = 0.0) -> list[list[Verdict]]:
         [
             Verdict("s1", *identity, "echo", words, 0.5, 0, "")
             for identity, words in zip(
-                records.identities(), without_heads(records).documents(), strict=True
+                records.identities(range(len(records))),
+                without_heads(records).documents(),
+                strict=True,
             )
         ]
         for records in parts

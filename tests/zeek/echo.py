@@ -31,7 +31,7 @@ def judge(parts: Sequence[Records], strain: float = 0.0) -> list[list[Verdict]]:
     return [
         [
             Verdict("echo", *identity, MODEL, "benign", 0.5, 0, "")
-            for identity in records.identities()
+            for identity in records.identities(range(len(records)))
         ]
         for records in parts
     ]
