@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from typing import cast, get_args
+from typing import cast
 
 import numpy as np
 
@@ -18,13 +18,7 @@ from mtc_sensor.wire import broker_bin, events, records
 from mtc_sensor.wire.answers import Answers
 from mtc_sensor.wire.broker_bin import ADDRESS, COUNT, PORT, REAL, STRING, VECTOR
 from mtc_sensor.wire.events import MtcEvent, SampleBatch, VerdictBatch
-from mtc_sensor.wire.fields import (
-    Codec,
-    LinkType,
-    Name,
-    Real,
-    Text,
-)
+from mtc_sensor.wire.fields import LinkType, Name, Real, Text, codec_of
 from mtc_sensor.wire.records import PROTOS, Records, StreamId
 from mtc_sensor.wire.values import MAX_COUNT
 
@@ -86,12 +80,8 @@ _SCORE = struct.Struct(">BdBQ")
 """score, flags"""
 
 
-def _codec(annotated: object) -> Codec:
-    return cast(Codec, get_args(annotated)[1])
-
-
-_link, _text, _real = _codec(LinkType), _codec(Text), _codec(Real)
-_name_codec = _codec(Name)
+_link, _text, _real = codec_of(LinkType), codec_of(Text), codec_of(Real)
+_name_codec = codec_of(Name)
 _name = lru_cache(_CACHED)(_name_codec.decode)
 
 

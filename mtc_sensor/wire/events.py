@@ -57,7 +57,7 @@ class Sample:
     resp_p: Port
     start_us: Microseconds
     samples: Packed
-    """(n,) packed as `mtc_sensor.flow` says."""
+    """(n,) packed as `mtc_sensor.flow` says; payload is what a packet added to its connection's."""
     head: Heads
     """The first packets as captured, from the link layer on."""
     tokens: Text

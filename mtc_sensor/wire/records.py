@@ -34,7 +34,7 @@ PROTOS = np.zeros(256, np.uint8)
 PROTOS[list(_PROTOCOLS.values())] = [proto for proto, _ in _PROTOCOLS]
 _CACHED = 4096
 """Addresses and ports that are kept: they repeat."""
-_LEAST_BYTES = 71
+_LEAST_BYTES = 96
 """Of a record in Broker's binary format."""
 
 
@@ -68,7 +68,7 @@ class Records:
     resp_p: NDArray[np.uint16]
     start_us: NDArray[np.int64]
     samples: NDArray[np.uint64]
-    """(m,) packed as `mtc_sensor.flow` says."""
+    """(m,) packed as in `Sample`."""
     sample_offsets: NDArray[np.int64]
     head: NDArray[np.uint8]
     """(b,) first bytes of packets as captured, from the link layer on, one after the other."""
