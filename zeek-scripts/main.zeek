@@ -132,17 +132,12 @@ export {
 	global sample_batch: event(version: count, run: string, node: string, shard: count, seq: count,
 	    link: count, records: vector of Sample);
 
-	## What a model says of a record, as it crosses the bus. What the sensor leaves out has a value
-	## for which the opinion is passed over.
+	## What a model says of a record, as it crosses the bus: all else of the record is known here.
+	## What the sensor leaves out has a value for which the opinion is passed over.
 	type Opinion: record {
 		## The record's number in the stream.
 		seq: count &default=0;
 		uid: string &default="";
-		orig_h: addr;
-		orig_p: port;
-		resp_h: addr;
-		resp_p: port;
-		start_us: count;
 		kind: count &default=0;
 		model: string &default="";
 		label: string &default="";

@@ -89,7 +89,7 @@ class SampleBatch:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one model says of one record; `VerdictBatch` carries it."""
+    """What one model says of one record, which its exporter knows; `VerdictBatch` carries it."""
 
     sensor: Name
     run: Name
@@ -97,11 +97,6 @@ class Verdict:
     shard: Count
     seq: Count
     uid: Uid
-    orig_h: Address
-    orig_p: Port
-    resp_h: Address
-    resp_p: Port
-    start_us: Microseconds
     kind: RecordKind
     model: Name
     label: Text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,6 @@ OPINIONS = [
     replace(VERDICT, detail="x" * 127),
     replace(VERDICT, detail="x" * 128),
     replace(VERDICT, label="", score=0.0, flags=MAX_COUNT, seq=MAX_COUNT),
-    replace(VERDICT, orig_h=IPv4Address("10.0.0.1"), resp_h=IPv4Address("10.0.0.2")),
 ]
 LONG = replace(VERDICT, detail="x" * 65_535)
 VERDICTS = [
@@ -84,9 +83,7 @@ def test_what_zeek_sends_takes_the_short_cut(monkeypatch: pytest.MonkeyPatch) ->
         replace(VERDICT, score=float("nan")),
         replace(VERDICT, seq=-1),
         replace(VERDICT, flags=MAX_COUNT + 1),
-        replace(VERDICT, start_us=MAX_INTEGER + 1),
         replace(VERDICT, uid="C-1"),
-        replace(VERDICT, orig_p=Port(1, Proto.UNKNOWN)),
     ],
 )
 def test_what_has_no_place_in_a_verdict_is_refused(verdict: Verdict) -> None:

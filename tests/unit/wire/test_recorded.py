@@ -105,9 +105,8 @@ def test_zeeks_verdicts(suffix: str) -> None:
         "Neris",
         0.875,
     )
-    assert (first.start_us, first.detail) == (1_700_000_000_123_456, "a=0.5")
+    assert first.detail == "a=0.5"
     assert (second.seq, second.kind, second.model, second.flags) == (2, 2, "flowpic", 2)
-    assert str(second.resp_h) == "2001:db8::2"
 
 
 def test_we_write_verdicts_as_zeek_does() -> None:
