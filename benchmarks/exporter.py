@@ -40,8 +40,8 @@ _BATCH = 32
 _STATUS_S = 5.0
 _PATIENCE_S = 20.0
 _VERDICTS = b"MTC::verdict_batch"
-_BEFORE_MODEL = 2 * (17 + 4) + 2 * 9
-"""Bytes of both hosts and ports, time and kind."""
+_BEFORE_MODEL = 9
+"""Bytes of the kind."""
 _BEFORE_DETAIL = 2 * 9
 """Bytes of score and flags."""
 

@@ -91,19 +91,11 @@ function begin(c: connection)
 		return;
 
 	++connections;
-	local start = p$ts;
-	local length = p$bytes < 0xffff ? p$bytes : 0xffff;
-	local payload = p$size < length && ( c$id$proto == 6 || c$id$proto == 17 ) ? p$size : 0;
-	local st = State($orig_h=c$id$orig_h, $orig_p=c$id$orig_p, $orig_pkts=p$orig_pkts,
-	    $resp_pkts=1 - p$orig_pkts, $bytes=p$bytes, $size=p$size, $first=start, $start=start,
-	    $end=blocks ? start + block_interval : start + 36500days, $room=max_samples,
-	    $samples=vector(( p$orig_pkts == 1 ? 0 : from_responder ) | length << 16 | payload),
+	local counters = vector(0, p$bytes + ( p$orig_pkts << 17 ) + ( p$size << 18 ));
+	c$mtc = State($orig_h=c$id$orig_h, $orig_p=c$id$orig_p, $orig=c$orig, $resp=c$resp,
+	    $first=p$ts, $end=blocks ? p$ts + block_interval : p$ts + 36500days, $room=max_samples,
+	    $packets=Packets($times=vector(p$ts), $counters=counters),
 	    $head=head_bytes > 0 ? vector(p$head) : vector());
-
-	if ( c$id$proto == 6 && payload + least_headers <= length && length <= payload + most_headers )
-		st$headers = length - payload;
-
-	c$mtc = st;
 	Conn::register_removal_hook(c, sampled_connection_ends);
 	}
 
@@ -117,8 +109,8 @@ function owe(c: connection, st: State)
 function emit_early(c: connection, st: State)
 	{
 	st$early = T;
-	local samples = st?$early_samples ? st$early_samples : copy(st$samples);
-	local r = new_record(c, EARLY, st$first, samples);
+	local packets = st?$early_packets ? st$early_packets : copy(st$packets);
+	local r = new_record(c, st, EARLY, packets);
 	r$head = st$head;
 	st$head = vector();
 	hook sampled(c, r);
@@ -147,20 +139,20 @@ function early_packet(c: connection, pkts: count)
 	if ( ! st$due && ( pkts >= min_packets || pkts == head_packets ) )
 		owe(c, st);
 
-	if ( c$id$orig_p != st$orig_p || c$id$orig_h != st$orig_h )
-		flip(c, st);
-
 	if ( st?$past && pkts >= min_packets )
 		emit_past(c, st);
 
 	take_packet(c, st, pkts);
 
-	if ( st?$early_samples )
-		st$early_samples += last_packed(st) | offset(st$first, get_current_packet_ts()) << 33;
+	if ( st?$early_packets )
+		{
+		st$early_packets$times += get_current_packet_ts();
+		st$early_packets$counters += st$packets$counters[|st$packets$counters| - 1];
+		}
 
 	if ( head_bytes > 0 )
 		{
-		local length = c?$tunnel ? head_bytes + tunnel_bytes(last_length(st)) : head_bytes;
+		local length = c?$tunnel ? head_bytes + tunnel_bytes(last_length(st$packets)) : head_bytes;
 		st$head += get_current_packet()$data[:length];
 		}
 
@@ -201,8 +193,6 @@ event connection_flipped(c: connection)
 	{
 	if ( c?$mtc_first )
 		c$mtc_first$orig_pkts = 1 - c$mtc_first$orig_pkts;
-	else if ( c?$mtc && ( c$id$orig_p != c$mtc$orig_p || c$id$orig_h != c$mtc$orig_h ) )
-		flip(c, c$mtc);
 	}
 
 function finish(c: connection)
@@ -221,7 +211,7 @@ function finish(c: connection)
 		return;
 
 	hook owed(c, F);
-	local r = new_record(c, FINAL, st$start, samples_of(st));
+	local r = new_record(c, st, FINAL, packets_of(st));
 
 	if ( ! st$early )
 		r$head = st$head;

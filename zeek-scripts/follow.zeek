@@ -37,13 +37,13 @@ function ask_for_next(c: connection)
 # the last packet they will add to that one's.
 function follow(c: connection, st: State)
 	{
-	if ( |st$samples| < st$room )
+	if ( |st$packets$times| < st$room )
 		{
 		ask_for_next(c);
 		return;
 		}
 
-	st$overhead = outer_length() - last_length(st);
+	st$overhead = outer_length() - last_length(st$packets);
 	ConnThreshold::set_duration_threshold(c, st$end - c$start_time - 0.5usec);
 	}
 
@@ -56,12 +56,12 @@ event conn_packets_threshold_crossed(c: connection, threshold: count, is_orig: b
 	local pkts = c$orig$num_pkts + c$resp$num_pkts;
 
 	# Otherwise it is another script's threshold.
-	if ( pkts <= last_threshold || pkts == st$orig_pkts + st$resp_pkts )
+	if ( pkts <= last_threshold || pkts == taken(st) )
 		return;
 
 	take_packet(c, st, pkts);
 
-	if ( |st$samples| < st$room )
+	if ( |st$packets$times| < st$room )
 		set_current_conn_packets_threshold(c$id, threshold + 1, is_orig);
 	else
 		follow(c, st);
@@ -74,19 +74,20 @@ event ConnThreshold::duration_threshold_crossed(c: connection, threshold: interv
 
 	local st = c$mtc_followed;
 	local length = outer_length() - st$overhead;
-	local pkts = st$orig_pkts + st$resp_pkts;
+	local pkts = c$orig$num_pkts + c$resp$num_pkts;
 	delete st$overhead;
-	st$orig_pkts = c$orig$num_pkts;
-	st$resp_pkts = c$resp$num_pkts;
-	st$bytes = c$orig$num_bytes_ip + c$resp$num_bytes_ip;
-	st$size = c$orig$size + c$resp$size;
 
-	if ( st$orig_pkts + st$resp_pkts > pkts && length > 0 )
+	if ( pkts > taken(st) )
 		{
-		next_block(c, st, st$orig_pkts + st$resp_pkts, get_current_packet_ts());
-		local bytes = int_to_count(length);
-		local payload = bytes > st$headers ? bytes - st$headers : 0;
-		st$samples += ( is_orig ? 0 : from_responder ) | bytes << 16 | payload;
+		take_packet(c, st, pkts);
+
+		# Of a block's first packet the counters tell together with those that were left out.
+		if ( |st$packets$times| == 1 )
+			{
+			local packet = length > 0 ? int_to_count(length) : 0;
+			packet += is_orig != is_flipped(c, st) ? one_packet : 0;
+			st$packets$counters[0] = difference(packet, st$packets$counters[1]);
+			}
 		}
 
 	ask_for_next(c);

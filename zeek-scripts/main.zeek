@@ -50,7 +50,7 @@ export {
 	option max_connections: count = 200000;
 
 	## How many connections may be followed beyond their first eight packets at a time; each holds
-	## at most *max_samples*, of 16 bytes. Of others the final record has the first eight.
+	## at most *max_samples*, of 32 bytes. Of others the final record has the first eight.
 	option max_followed: count = 20000;
 
 	## The version of the events below; others are counted and passed over.
@@ -69,6 +69,17 @@ export {
 		FINAL,
 	};
 
+	## Packets of a connection, as its counters tell of them: the sensor subtracts.
+	type Packets: record {
+		## When each came.
+		times: vector of time;
+		## What the connection had carried before the first of them, and after each. One count
+		## is the sum of three: the bytes of its IP packets, 2^17 times the packets that were the
+		## originator's, and 2^18 times the bytes of the endpoints' *size*; what is more than 64
+		## bits is cut off.
+		counters: vector of count;
+	};
+
 	## What is sampled of a connection. All its packets but the first eight are known by direction,
 	## size and time only.
 	type Record: record {
@@ -80,10 +91,7 @@ export {
 		resp_p: port;
 		## When the record's first packet came.
 		start: time;
-		## One count for each packet: microseconds since *start* (31 bits), direction (1 bit, 1 is
-		## from the responder), IP length (16 bits), transport payload (16 bits). The payload is
-		## exact for UDP; for TCP it takes retransmissions to have no longer headers than usual.
-		samples: vector of count;
+		packets: Packets;
 		## The first bytes of the connection's first packets, from the link layer on. Only the
 		## first of a connection's records has them.
 		head: vector of string &default=vector();
@@ -113,8 +121,8 @@ export {
 		resp_h: addr;
 		resp_p: port;
 		start_us: count;
-		## In JSON, which is one value on the wire; a vector has one for each.
-		samples: string;
+		## :zeek:see:`MTC::Packets` in JSON, which is one value on the wire; a vector has one for each.
+		packets: string;
 		## In Base64.
 		head: vector of string;
 		tokens: string;
@@ -124,17 +132,12 @@ export {
 	global sample_batch: event(version: count, run: string, node: string, shard: count, seq: count,
 	    link: count, records: vector of Sample);
 
-	## What a model says of a record, as it crosses the bus. What the sensor leaves out has a value
-	## for which the opinion is passed over.
+	## What a model says of a record, as it crosses the bus: all else of the record is known here.
+	## What the sensor leaves out has a value for which the opinion is passed over.
 	type Opinion: record {
 		## The record's number in the stream.
 		seq: count &default=0;
 		uid: string &default="";
-		orig_h: addr;
-		orig_p: port;
-		resp_h: addr;
-		resp_p: port;
-		start_us: count;
 		kind: count &default=0;
 		model: string &default="";
 		label: string &default="";

@@ -126,7 +126,7 @@ function to_sample(r: Record): Sample
 	{
 	return Sample($kind=int_to_count(enum_to_int(r$kind)), $uid=r$uid, $orig_h=r$orig_h,
 	    $orig_p=r$orig_p, $resp_h=r$resp_h, $resp_p=r$resp_p, $start_us=to_microseconds(r$start),
-	    $samples=to_json(r$samples), $head=encoded(r$head), $tokens=r$tokens);
+	    $packets=to_json(r$packets), $head=encoded(r$head), $tokens=r$tokens);
 	}
 
 # Publishes as many of the records *first* to *last* as go into one event; returns the next number.
@@ -140,7 +140,7 @@ function publish_batch(st: Stream, first: count, last: count): count
 		{
 		local r = st$pending[seq]$r;
 		records += to_sample(r);
-		bytes += 21 * |r$samples| + 2 * head_bytes * |r$head| + |r$tokens|;
+		bytes += 39 * |r$packets$times| + 2 * head_bytes * |r$head| + |r$tokens|;
 		++seq;
 		}
 

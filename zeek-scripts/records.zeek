@@ -7,32 +7,26 @@ module MTC;
 export {
 	## What is known of a sampled connection.
 	type State: record {
-		## Who the originator was when the last packet was sampled: roles can flip.
+		## Who was the originator when its first packets were sampled: roles can flip.
 		orig_h: addr;
 		orig_p: port;
-		## The connection's counters after the last packet that was sampled.
-		orig_pkts: count &default=0;
-		resp_pkts: count &default=0;
-		bytes: count &default=0;
-		## When the connection's first packet came.
+		## Who counts as originator and responder here, from then on.
+		orig: endpoint;
+		resp: endpoint;
+		## When the connection's first packet came, and when the next block may begin.
 		first: time;
-		## When the block's first packet came, and when the next block may begin.
-		start: time;
 		end: time;
-		## The block's samples.
-		samples: vector of count;
-		## How many samples the block may have.
+		## The block's packets, and how many of the connection's were before them.
+		packets: Packets;
+		before: count &default=0;
+		## How many packets the block may have.
 		room: count;
-		## The first eight samples, where these are not the first of one block.
-		early_samples: vector of count &optional;
+		## The first eight packets, where these are not the first of one block.
+		early_packets: Packets &optional;
 		## The first bytes of the first packets, until a record has them.
 		head: vector of string;
 		## Blocks that wait for the connection to have enough packets.
-		past: vector of Record &optional;
-		## What is probably no payload of a TCP packet: IP and TCP headers of those before.
-		headers: count &default=0xffff;
-		## What the connection had carried after the last packet.
-		size: count &default=0;
+		past: vector of Packets &optional;
 		## Whether the early record is out.
 		early: bool &default=F;
 		## Where the block is full, until the next begins: what tunnels add to a packet's size.
@@ -51,74 +45,61 @@ export {
 	};
 }
 
-const from_responder = 0x100000000;
+# Where in a counter the originator's packets are.
+const one_packet = 0x20000;
 
-function offset(start: time, now: time): count
+function difference(before: count, after: count): count
 	{
-	if ( now <= start )
-		return 0;
-
-	local microseconds = double_to_count(( now - start ) / 1usec);
-	return microseconds < 0x7fffffff ? microseconds : 0x7fffffff;
+	# Zeek would warn of a difference below zero; a sum it cuts to 64 bits.
+	return after + ~before + 1;
 	}
 
-# The last packet's sample, less the time, and its length.
-function last_packed(st: State): count
+# The last packet's length.
+function last_length(p: Packets): count
 	{
-	return st$samples[|st$samples| - 1] & 0x1ffffffff;
+	local n = |p$counters|;
+	return difference(p$counters[n - 2], p$counters[n - 1]) & 0x1ffff;
 	}
 
-function last_length(st: State): count
+# How many of the connection's packets there were when the last was taken.
+function taken(st: State): count
 	{
-	return last_packed(st) >> 16 & 0xffff;
+	return st$before + |st$packets$times|;
 	}
 
-function inverted(samples: vector of count): vector of count
+# Whether roles have flipped since the first packets.
+function is_flipped(c: connection, st: State): bool
 	{
-	local result: vector of count;
-
-	for ( _, packed in samples )
-		result += packed ^ from_responder;
-
-	return result;
+	return c$id$orig_p != st$orig_p || c$id$orig_h != st$orig_h;
 	}
 
-# Roles have flipped: what is still held is told anew.
-function flip(c: connection, st: State)
+# The same packets in the other direction.
+function inverted(p: Packets): Packets
 	{
-	local orig_pkts = st$orig_pkts;
-	st$orig_h = c$id$orig_h;
-	st$orig_p = c$id$orig_p;
-	st$orig_pkts = st$resp_pkts;
-	st$resp_pkts = orig_pkts;
-	st$samples = inverted(st$samples);
+	local counters = p$counters[:1];
 
-	if ( st?$early_samples )
-		st$early_samples = inverted(st$early_samples);
+	for ( i, before in p$counters[:-1] )
+		counters += counters[i] + ( difference(before, p$counters[i + 1]) ^ one_packet );
 
-	if ( ! st?$past )
-		return;
-
-	for ( _, r in st$past )
-		{
-		r$orig_h = c$id$orig_h;
-		r$orig_p = c$id$orig_p;
-		r$resp_h = c$id$resp_h;
-		r$resp_p = c$id$resp_p;
-		r$samples = inverted(r$samples);
-		}
+	return Packets($times=p$times, $counters=counters);
 	}
 
-function new_record(c: connection, kind: Kind, start: time, samples: vector of count): Record
+function first_packets(p: Packets, number: count): Packets
+	{
+	return Packets($times=p$times[:number], $counters=p$counters[:number + 1]);
+	}
+
+function new_record(c: connection, st: State, kind: Kind, packets: Packets): Record
 	{
 	return Record($kind=kind, $uid=c$uid, $orig_h=c$id$orig_h, $orig_p=c$id$orig_p,
-	    $resp_h=c$id$resp_h, $resp_p=c$id$resp_p, $start=start, $samples=samples);
+	    $resp_h=c$id$resp_h, $resp_p=c$id$resp_p, $start=packets$times[0],
+	    $packets=is_flipped(c, st) ? inverted(packets) : packets);
 	}
 
-# There may be more samples than a block has room for if *max_samples* is less than the thresholds.
-function samples_of(st: State): vector of count
+# There may be more packets than a block has room for if *max_samples* is less than the thresholds.
+function packets_of(st: State): Packets
 	{
-	return |st$samples| > st$room ? st$samples[:st$room] : st$samples;
+	return |st$packets$times| > st$room ? first_packets(st$packets, st$room) : st$packets;
 	}
 
 function emit_past(c: connection, st: State)
@@ -126,28 +107,30 @@ function emit_past(c: connection, st: State)
 	local past = st$past;
 	delete st$past;
 
-	for ( _, r in past )
-		hook sampled(c, r);
+	for ( _, packets in past )
+		hook sampled(c, new_record(c, st, BLOCK, packets));
 	}
 
 # A packet after the end of the block has come, the connection's `pkts`th.
 function next_block(c: connection, st: State, pkts: count, now: time)
 	{
-	if ( ! st$early && pkts <= head_packets && ! st?$early_samples )
-		st$early_samples = copy(st$samples);
+	local last = st$packets$counters[|st$packets$counters| - 1];
 
-	local r = new_record(c, BLOCK, st$start, samples_of(st));
-	st$samples = vector();
+	if ( ! st$early && pkts <= head_packets && ! st?$early_packets )
+		st$early_packets = copy(st$packets);
+
+	local packets = packets_of(st);
+	st$packets = Packets($times=vector(), $counters=vector(last));
+	st$before = pkts - 1;
 	st$room = max_samples;
 
 	if ( pkts >= min_packets )
-		hook sampled(c, r);
+		hook sampled(c, new_record(c, st, BLOCK, packets));
 	else if ( st?$past )
-		st$past += r;
+		st$past += packets;
 	else
-		st$past = vector(r);
+		st$past = vector(packets);
 
-	st$start = now;
 	st$end = st$first + block_interval * ( floor(( now - st$first ) / block_interval) + 1.0 );
 
 	if ( st$end <= now )

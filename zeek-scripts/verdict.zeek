@@ -72,7 +72,7 @@ const unknown_flag = 2;
 function new_verdict(p: Pending, sensor: string, o: Opinion): Verdict
 	{
 	local r = p$r;
-	local n = |r$samples|;
+	local n = |r$packets$times|;
 	local id = conn_id($orig_h=r$orig_h, $orig_p=r$orig_p, $resp_h=r$resp_h, $resp_p=r$resp_p);
 	return Verdict($ts=network_time(), $uid=r$uid, $id=id,
 	    $proto=get_port_transport_proto(r$orig_p), $model=o$model, $label=o$label,
@@ -80,7 +80,7 @@ function new_verdict(p: Pending, sensor: string, o: Opinion): Verdict
 	    $unknown=o$flags & unknown_flag != 0, $packets=n,
 	    $kind=r$kind == EARLY ? "early" : r$kind == FINAL ? "final" : "block",
 	    $latency=current_time() - p$made, $detail=o$detail, $sensor=sensor, $c=p$c,
-	    $start=r$start, $span=n > 0 ? ( r$samples[n - 1] >> 33 ) * 1usec : 0sec);
+	    $start=r$start, $span=r$packets$times[n - 1] - r$start);
 	}
 
 function new_notice(v: Verdict, note: Notice::Type, msg: string): Notice::Info

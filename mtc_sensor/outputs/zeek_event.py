@@ -13,7 +13,7 @@ MOST = 64
 """Verdicts in an event."""
 _ENOUGH = 1 << 18
 """Bytes after which an event gets no further verdict; a transport takes 2^20."""
-_PLAIN = 1200
+_PLAIN = 800
 """Bytes of a verdict in JSON without its label and detail, at most."""
 
 

@@ -16,13 +16,12 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-
 from mtc_sensor.capture.flows import FlowSettings
 from mtc_sensor.errors import CaptureError
 from mtc_sensor.training.flow_records import Part
 from mtc_sensor.wire.assemble import to_flow_batch
 from mtc_sensor.wire.events import Sample
+from mtc_sensor.wire.fields import Packed, codec_of
 from mtc_sensor.wire.records import Records
 from mtc_sensor.wire.values import Address, Port, Proto, unmap_address
 from mtc_sensor.zeek import program, scripts, token_script
@@ -40,13 +39,11 @@ hook sampled(c: connection, r: Record) &priority=-5
 	print fmt("%d %s %s %s", r$kind, r$uid, r$orig_h, r$orig_p);
 	print fmt("%s %s %d %d", r$resp_h, r$resp_p, start, link_type);
 	print join_string_vec(encoded(r$head), " ");
-	local samples: vector of string;
-	for ( _, s in r$samples )
-		samples += cat(s);
-	print join_string_vec(samples, " ");
+	print to_json(r$packets);
 	print r$tokens;
 	}
 """
+_PACKED = codec_of(Packed)
 _LINES = 5
 _RECORDS_AT_ONCE = 1024
 _BEFORE_IP = 80
@@ -97,7 +94,7 @@ def _records(lines: IO[str], settings: FlowSettings) -> Iterator[Part]:
             yield to_flow_batch([Records.of(samples)], settings.head_bytes), None
 
 
-def _sample(first: str, second: str, head: str, samples: str, tokens: str) -> Sample:
+def _sample(first: str, second: str, head: str, packets: str, tokens: str) -> Sample:
     kind, uid, orig_h, orig_p = first.split()
     resp_h, resp_p, start_us, link = second.split()
     return Sample(
@@ -112,7 +109,7 @@ def _sample(first: str, second: str, head: str, samples: str, tokens: str) -> Sa
         resp_h=_address(resp_h),
         resp_p=_port(resp_p),
         start_us=int(start_us),
-        samples=np.array(samples.split(), np.uint64),
+        samples=_PACKED.decode(packets.strip().encode()),
         link=int(link),
         head=tuple(map(base64.b64decode, head.split())),
         tokens=tokens.strip(),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc_sensor._jit import inline, njit
+from mtc_sensor.wire._packets import read_packets
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -40,7 +41,6 @@ _FIELDS = 10
 _NUMBER, _END = 9, 21
 """Bytes of a count, and of an address and a port, with their tags."""
 _MAX_KIND, _MAX_UID = np.uint64(2), 24
-_MOST_TENTH = np.uint64((2**64 - 1) // 10)
 _TCP, _UDP, _ICMP = 1, 2, 3
 _BASE64 = np.full(256, 64, np.uint8)
 """What a character stands for; 64 for what is none."""
@@ -166,31 +166,11 @@ def _end(data: Bytes, at: int, host: Bytes, port: Bytes) -> int:
 
 @inline
 def _samples(data: Bytes, at: int, out: Counts, taken: int) -> tuple[int, int]:
-    """Read the counts of a JSON array."""
     at, size = _length(data, at, _STRING)
-    last = at + size - 1
-    if at < 0 or size < 2 or len(data) <= last or data[at] != ord("[") or data[last] != ord("]"):
+    if at < 0 or len(data) - at < size:
         return UNUSUAL, taken
-    if size == 2:
-        return last + 1, taken
-    while 0 <= at < last:
-        at, out[taken] = _decimal(data, at + 1, last)
-        taken += 1
-    return (UNUSUAL if at < 0 else last + 1), taken
-
-
-@inline
-def _decimal(data: Bytes, first: int, last: int) -> tuple[int, np.uint64]:
-    """Read digits up to a comma or `last`; return where these are, or `UNUSUAL`, and a count."""
-    at, number = first, np.uint64(0)
-    while at < last and 48 <= data[at] <= 57:
-        digit = np.uint64(data[at] - 48)
-        if number > _MOST_TENTH or (number == _MOST_TENTH and digit > 5):
-            return UNUSUAL, number
-        number = number * np.uint64(10) + digit
-        at += 1
-    sound = at > first and (data[first] != 48 or at == first + 1)
-    return (at if sound and (at == last or data[at] == ord(",")) else UNUSUAL), number
+    count = read_packets(data[at : at + size], out[taken:])
+    return (at + size if count >= 0 else UNUSUAL), taken + count
 
 
 @inline

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from mtc_sensor.capture.decode import Decoder
 from mtc_sensor.capture.layers import take
 from mtc_sensor.capture.packets import DecodedBatch, PacketBatch
-from mtc_sensor.capture.transport import ANSWERS, ICMP, ICMPV6
-from mtc_sensor.flow import MAX_LENGTH, FlowBatch, unpack_samples
+from mtc_sensor.capture.transport import ANSWERS, ICMP, ICMPV6, UDP
+from mtc_sensor.flow import IPV4_MAPPED_PREFIX, MAX_LENGTH, FlowBatch, unpack_samples
 from mtc_sensor.wire._heads import cut_heads
+from mtc_sensor.wire._payloads import set_payloads
 from mtc_sensor.wire.records import Records
 
 HEAD_BYTES = 80
@@ -35,6 +36,8 @@ _ANSWERS = np.stack([ANSWERS[ICMP], ANSWERS[ICMPV6]])
 _PAYLOAD = np.uint64(MAX_LENGTH)
 _REST = 40 + 65535
 """As long as an IP packet may be."""
+_IPV4, _IPV6, _TCP, _UDP = 20, 40, 20, 8
+"""Bytes of headers without options."""
 _DECODED_AT_ONCE = 1024
 """Packets: what the decoder holds of each fragment is at most `_REST` bytes."""
 
@@ -61,7 +64,7 @@ def to_flow_batch(parts: Sequence[Records], head_bytes: int = HEAD_BYTES) -> Flo
     count = len(records.head_ends) - 1
     batch = FlowBatch(
         **{name: getattr(records, name) for name in (*_SHARED, *_RAGGED)},
-        samples=records.samples.copy(),
+        samples=_with_payloads(records),
         head=np.zeros((count, head_bytes), np.uint8),
         head_len=np.zeros(count, np.uint16),
         head_l4=np.zeros(count, np.uint16),
@@ -77,10 +80,20 @@ def without_heads(records: Records, head_bytes: int = HEAD_BYTES) -> FlowBatch:
     return replace(
         FlowBatch.empty(head_bytes),
         **{name: getattr(records, name) for name in _SHARED},
-        samples=records.samples.copy(),
+        samples=_with_payloads(records),
         head_offsets=np.zeros(len(records) + 1, np.int64),
         token_offsets=np.zeros(len(records) + 1, np.int64),
     )
+
+
+def _with_payloads(records: Records) -> NDArray[np.uint64]:
+    """Return a copy of the samples in which payload is that of each packet."""
+    samples = records.samples.copy()
+    prefix = np.frombuffer(IPV4_MAPPED_PREFIX, np.uint8)
+    is_ipv4 = (records.orig_h[:, : len(prefix)] == prefix).all(1)
+    least = np.where(is_ipv4, _IPV4, _IPV6) + np.where(records.proto == UDP, _UDP, _TCP)
+    set_payloads(samples, records.sample_offsets, _plain(records.proto), least)
+    return samples
 
 
 def _cut_usual(records: Records, batch: FlowBatch) -> NDArray[np.bool_]:

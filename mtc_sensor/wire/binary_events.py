@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from typing import cast, get_args
+from typing import cast
 
 import numpy as np
 
 from mtc_sensor.errors import WireError
+from mtc_sensor.flow import Kind
 from mtc_sensor.wire import broker_bin, events, records
 from mtc_sensor.wire.answers import Answers
-from mtc_sensor.wire.broker_bin import ADDRESS, COUNT, PORT, REAL, STRING, VECTOR
+from mtc_sensor.wire.broker_bin import COUNT, REAL, STRING, VECTOR
 from mtc_sensor.wire.events import MtcEvent, SampleBatch, VerdictBatch
-from mtc_sensor.wire.fields import (
-    Codec,
-    LinkType,
-    Name,
-    Real,
-    Text,
-)
-from mtc_sensor.wire.records import PROTOS, Records, StreamId
+from mtc_sensor.wire.fields import LinkType, Name, Real, Text, codec_of
+from mtc_sensor.wire.records import Records, StreamId
 from mtc_sensor.wire.values import MAX_COUNT
 
 _CACHED = 4096
@@ -70,28 +65,18 @@ def _beginning(event: type[SampleBatch | VerdictBatch], arguments: int) -> bytes
 
 _SAMPLES, _VERDICTS = _beginning(SampleBatch, 7), _beginning(VerdictBatch, 6)
 _NUMBER = struct.Struct(">BQ")
-_HOST = [("address", "u1"), ("host", "u1", 16), ("port", "u1"), ("number", ">u2"), ("proto", "u1")]
 _BEGIN = np.dtype(
     [("vector", "u1", 2), ("count", "u1"), ("seq", ">u8"), ("string", "u1"), ("length", "u1")]
 )
 """Of a verdict: up to its uid, whose length has one byte."""
-_END = np.dtype(
-    [
-        ("orig", _HOST), ("resp", _HOST), ("start_count", "u1"), ("start", ">u8"),
-        ("kind_count", "u1"), ("kind", ">u8"),
-    ]
-)  # fmt: skip
+_KINDS = [_NUMBER.pack(COUNT, kind) for kind in Kind]
 """From there to its model."""
 _SCORE = struct.Struct(">BdBQ")
 """score, flags"""
 
 
-def _codec(annotated: object) -> Codec:
-    return cast(Codec, get_args(annotated)[1])
-
-
-_link, _text, _real = _codec(LinkType), _codec(Text), _codec(Real)
-_name_codec = _codec(Name)
+_link, _text, _real = codec_of(LinkType), codec_of(Text), codec_of(Real)
+_name_codec = codec_of(Name)
 _name = lru_cache(_CACHED)(_name_codec.decode)
 
 
@@ -137,15 +122,15 @@ def _read_text(data: bytes, at: int) -> tuple[bytes, int]:
 
 def _write_answers(answers: Answers) -> bytes:
     records, rows = answers.records, answers.rows
-    uids = records.uid[rows].tolist()
-    begins, ends = _begins(records, rows, uids), _ends(records, rows)
+    uids, kinds = records.uid[rows].tolist(), records.kind[rows].tolist()
+    begins = _begins(records, rows, uids)
     parts = [_VERDICTS, _written_stream(answers.sensor, records.stream)]
     parts.append(_with_length(VECTOR, len(rows)))
     for number, uid in enumerate(uids):
         parts += (
             begins[number * _BEGIN.itemsize : (number + 1) * _BEGIN.itemsize],
             uid,
-            ends[number * _END.itemsize : (number + 1) * _END.itemsize],
+            _KINDS[kinds[number]],
             _written_name(answers.model[number]),
             _written_label(answers.label[number]),
             _SCORE.pack(REAL, _real.encode(answers.score[number]), COUNT, answers.flags[number]),
@@ -157,21 +142,9 @@ def _write_answers(answers: Answers) -> bytes:
 def _begins(records: Records, rows: list[int], uids: list[bytes]) -> bytes:
     """Return what is before the uid of each verdict."""
     begins = np.zeros(len(rows), _BEGIN)
-    begins["vector"], begins["count"], begins["string"] = (VECTOR, 13), COUNT, STRING
+    begins["vector"], begins["count"], begins["string"] = (VECTOR, 8), COUNT, STRING
     begins["seq"], begins["length"] = records.seq[rows], list(map(len, uids))
     return begins.tobytes()
-
-
-def _ends(records: Records, rows: list[int]) -> bytes:
-    """Return what is between the uid of each verdict and the model."""
-    ends = np.zeros(len(rows), _END)
-    for end, host, port in (("orig", "orig_h", "orig_p"), ("resp", "resp_h", "resp_p")):
-        ends[end]["address"], ends[end]["port"] = ADDRESS, PORT
-        ends[end]["host"], ends[end]["number"] = (getattr(records, c)[rows] for c in (host, port))
-        ends[end]["proto"] = PROTOS[records.proto[rows]]
-    ends["start_count"], ends["kind_count"] = COUNT, COUNT
-    ends["start"], ends["kind"] = records.start_us[rows], records.kind[rows]
-    return ends.tobytes()
 
 
 def _string(text: bytes) -> bytes:

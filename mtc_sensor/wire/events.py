@@ -57,7 +57,7 @@ class Sample:
     resp_p: Port
     start_us: Microseconds
     samples: Packed
-    """(n,) packed as `mtc_sensor.flow` says."""
+    """(n,) packed as `mtc_sensor.flow` says; payload is what a packet added to its connection's."""
     head: Heads
     """The first packets as captured, from the link layer on."""
     tokens: Text
@@ -89,7 +89,7 @@ class SampleBatch:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one model says of one record; `VerdictBatch` carries it."""
+    """What one model says of one record, which its exporter knows; `VerdictBatch` carries it."""
 
     sensor: Name
     run: Name
@@ -97,11 +97,6 @@ class Verdict:
     shard: Count
     seq: Count
     uid: Uid
-    orig_h: Address
-    orig_p: Port
-    resp_h: Address
-    resp_p: Port
-    start_us: Microseconds
     kind: RecordKind
     model: Name
     label: Text

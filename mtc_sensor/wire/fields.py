@@ -7,21 +7,21 @@ An event's dataclass annotates its fields with these aliases: to Python they are
 from __future__ import annotations
 
 import binascii
-import json
 import math
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtc_sensor.errors import WireError
-from mtc_sensor.flow import Kind
+from mtc_sensor.flow import Kind, unpack_samples
 from mtc_sensor.wire import values
+from mtc_sensor.wire._packets import PACKET_AT, PAYLOAD_AT, unpack_text
 from mtc_sensor.wire.values import MAX_COUNT, Proto, Value, check_counts, vector_items
 
 MAX_HEADS = 8
@@ -33,7 +33,6 @@ _MAX_HEAD = 65535
 _NAME = re.compile(rb"[!-.0-~]{1,%d}" % MAX_NAME)
 _UID = re.compile(rb"[0-9A-Za-z]{1,24}")
 _TEXT = re.compile(rb"[ -~]{0,%d}" % MAX_TEXT)
-_PACKED = re.compile(rb"\[(?:(?:0|[1-9][0-9]{0,19})(?:,(?!\])|(?=\])))*\]")
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,11 @@ class Codec:
 
     encode: Callable[[Any], Value]
     decode: Callable[[Value], Any]
+
+
+def codec_of(annotated: object) -> Codec:
+    """Return the codec of one of the aliases below."""
+    return cast(Codec, get_args(annotated)[1])
 
 
 def _count(low: int, high: int) -> Codec:
@@ -91,17 +95,27 @@ def _counts(value: Value) -> NDArray[np.uint64]:
     return np.empty(0, np.uint64)
 
 
-def _encode_packed(counts: NDArray[np.uint64]) -> Value:
-    return json.dumps(check_counts(counts).tolist(), separators=(",", ":")).encode()
+def _encode_packed(samples: NDArray[np.uint64]) -> Value:
+    check_counts(samples)
+    offset_us, from_responder, length, payload = unpack_samples(samples)
+    if offset_us[:1].any():
+        raise WireError(f"a record begins {offset_us[0]} us after its first packet")
+    added = length.astype(np.uint64)
+    added += np.uint64(1 << PACKET_AT) * (from_responder == 0)
+    added += payload.astype(np.uint64) << np.uint64(PAYLOAD_AT)
+    counters = np.concatenate([np.zeros(1, np.uint64), np.cumsum(added, dtype=np.uint64)])
+    times = ",".join([f"{us // 1_000_000}.{us % 1_000_000:06d}" for us in offset_us.tolist()])
+    return f'{{"times":[{times}],"counters":[{",".join(map(str, counters.tolist()))}]}}'.encode()
 
 
 def _decode_packed(value: Value) -> NDArray[np.uint64]:
-    if not isinstance(value, bytes) or not _PACKED.fullmatch(value):
-        raise WireError(f"{_brief(value)} is no JSON array of counts")
-    try:
-        return np.array(json.loads(value), np.uint64)
-    except OverflowError:
-        raise WireError(f"{_brief(value)} has a number of more than 64 bits") from None
+    if not isinstance(value, bytes):
+        raise WireError(f"{_brief(value)} is no string")
+    samples = np.empty(len(value) // 2 + 1, np.uint64)
+    count = unpack_text(np.frombuffer(value, np.uint8), samples)
+    if count < 0:
+        raise WireError(f"{_brief(value)} has not the packets of a record")
+    return samples[:count].copy()
 
 
 def _encode_heads(heads: tuple[bytes, ...]) -> Value:
@@ -154,6 +168,7 @@ Address: TypeAlias = Annotated[values.Address, Codec(_address, _address)]
 Port: TypeAlias = Annotated[values.Port, Codec(_port, _port)]
 Counts: TypeAlias = Annotated[NDArray[np.uint64], Codec(_counts, _counts)]
 Packed: TypeAlias = Annotated[NDArray[np.uint64], Codec(_encode_packed, _decode_packed)]
-"""Counts in a JSON array, one string: as a vector each would cost Zeek a value on the wire."""
+"""Packed samples here; payload is what the packet added to its connection's. On the wire it is
+``MTC::Packets`` in JSON, one string: in vectors each number would cost Zeek a value there."""
 Heads: TypeAlias = Annotated[tuple[bytes, ...], Codec(_encode_heads, _decode_heads)]
 """Bytes here, base64 on the wire."""

@@ -6,20 +6,18 @@ columns of them without an object for each record.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address
 from itertools import repeat
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mtc_sensor.flow import IPV4_MAPPED_PREFIX, join_offsets, take_ragged
+from mtc_sensor.flow import join_offsets, take_ragged
 from mtc_sensor.wire._scan import MAX_HEADS, ROW, scan_records
 from mtc_sensor.wire.events import Sample
-from mtc_sensor.wire.values import Address, Port, Proto, map_address
+from mtc_sensor.wire.values import Address, Proto, map_address
 
 _PROTOCOLS = {
     (Proto.TCP, 4): 6,
@@ -29,12 +27,7 @@ _PROTOCOLS = {
     (Proto.ICMP, 4): 1,
     (Proto.ICMP, 6): 58,
 }
-PROTOS = np.zeros(256, np.uint8)
-"""The `Proto` of ports by IP protocol number."""
-PROTOS[list(_PROTOCOLS.values())] = [proto for proto, _ in _PROTOCOLS]
-_CACHED = 4096
-"""Addresses and ports that are kept: they repeat."""
-_LEAST_BYTES = 71
+_LEAST_BYTES = 96
 """Of a record in Broker's binary format."""
 
 
@@ -68,7 +61,7 @@ class Records:
     resp_p: NDArray[np.uint16]
     start_us: NDArray[np.int64]
     samples: NDArray[np.uint64]
-    """(m,) packed as `mtc_sensor.flow` says."""
+    """(m,) packed as in `Sample`."""
     sample_offsets: NDArray[np.int64]
     head: NDArray[np.uint8]
     """(b,) first bytes of packets as captured, from the link layer on, one after the other."""
@@ -122,17 +115,11 @@ class Records:
     def identities(self, rows: ArrayLike) -> list[Identity]:
         """Return of each of some rows what verdicts on it repeat, in the order of their fields."""
         index = np.asarray(rows, np.int64)
-        protocols = self.proto[index].tolist()
         return list(
             zip(
                 *(repeat(part, len(index)) for part in self.stream),
                 self.seq[index].tolist(),
                 self.uid[index].astype(np.str_).tolist(),
-                _hosts(self.orig_h[index]),
-                map(_port, self.orig_p[index].tolist(), protocols),
-                _hosts(self.resp_h[index]),
-                map(_port, self.resp_p[index].tolist(), protocols),
-                self.start_us[index].tolist(),
                 self.kind[index].tolist(),
                 strict=True,
             )
@@ -158,8 +145,8 @@ class Records:
         )
 
 
-Identity: TypeAlias = tuple[str, str, int, int, str, Address, Port, Address, Port, int, int]
-"""run, node, shard, seq, uid, originator, responder, start_us and kind of a sample."""
+Identity: TypeAlias = tuple[str, str, int, int, str, int]
+"""run, node, shard, seq, uid and kind of a sample."""
 _OFFSETS = ("sample_offsets", "head_ends", "head_offsets", "token_offsets")
 _OF_ROWS = tuple(field.name for field in fields(Records)[1:11])
 
@@ -198,22 +185,6 @@ def read(
         tokens=text[1, :tokens].copy(),
         token_offsets=offsets[2],
     )
-
-
-@lru_cache(_CACHED)
-def _host(address: bytes) -> Address:
-    mapped = address.startswith(IPV4_MAPPED_PREFIX)
-    return IPv4Address(address[12:]) if mapped else IPv6Address(address)
-
-
-@lru_cache(_CACHED)
-def _port(number: int, protocol: int) -> Port:
-    return Port(number, Proto(int(PROTOS[protocol])))
-
-
-def _hosts(addresses: NDArray[np.uint8]) -> Iterator[Address]:
-    raw = addresses.tobytes()
-    return (_host(raw[at : at + 16]) for at in range(0, len(raw), 16))
 
 
 def _protocol(sample: Sample) -> int:

@@ -48,8 +48,7 @@ def test_recorded_samples_are_numbered_on_the_wire(modules: Any, samples: list[S
 def test_the_numbers_of_encoded_verdicts(modules: Any, samples: list[Sample], seq: int) -> None:
     s = samples[0]
     verdict = Verdict(
-        "sensor", s.run, s.node, 3, seq, s.uid, s.orig_h, s.orig_p, s.resp_h, s.resp_p,
-        s.start_us, s.kind, "byte-cnn", "benign", 0.5, 0, "",
+        "sensor", s.run, s.node, 3, seq, s.uid, s.kind, "byte-cnn", "benign", 0.5, 0, "",
     )  # fmt: skip
     other = replace(verdict, seq=7, model="flowpic", label="x" * 130, detail="y" * 300)
     numbered = modules("exporter").numbered

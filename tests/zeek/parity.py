@@ -28,12 +28,14 @@ from mtc_sensor.errors import CaptureError
 from mtc_sensor.flow import FlowBatch, Kind, Samples, unpack_samples
 from mtc_sensor.wire.assemble import to_flow_batch
 from mtc_sensor.wire.events import Sample
+from mtc_sensor.wire.fields import Packed, codec_of
 from mtc_sensor.wire.records import Records
 from mtc_sensor.wire.values import Address, Port, Proto, unmap_address
 from mtc_sensor.zeek import program, scripts
 
 _PRINT = Path(__file__).with_name("records.zeek")
 _TIMEOUT_S = 120
+_PACKED = codec_of(Packed)
 _LINES = 3
 _RAW = {12: 101, 14: 101}
 """libpcap's numbers of raw IP, which differ by platform, and the one in files."""
@@ -156,13 +158,13 @@ def of_zeek(capture: Path, settings: FlowSettings, verify_checksums: bool) -> So
     )
 
 
-def _sample(record: str, head: str, samples: str) -> Sample:
+def _sample(record: str, head: str, packets: str) -> Sample:
     kind, uid, orig_h, orig_p, resp_h, resp_p, start_us, link = record.split()
     return Sample(
         run="", node="", shard=0, seq=0, kind=int(kind), uid=uid,
         orig_h=_address(orig_h), orig_p=_port(orig_p),
         resp_h=_address(resp_h), resp_p=_port(resp_p),
-        start_us=int(start_us), samples=np.array(samples.split(), np.uint64), link=int(link),
+        start_us=int(start_us), samples=_PACKED.decode(packets.encode()), link=int(link),
         head=tuple(map(base64.b64decode, head.split())), tokens="",
     )  # fmt: skip
 

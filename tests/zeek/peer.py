@@ -159,10 +159,9 @@ class Peer:
 
     def verdict(self, event: Sample, model: str) -> Verdict:
         place = (event.run, event.node, event.shard, event.seq, event.uid)
-        ends = (event.orig_h, event.orig_p, event.resp_h, event.resp_p)
         options = self.options
         said = (options.label, options.score, options.flags, "benign=0.125 malice=0.875")
-        return Verdict("peer", *place, *ends, event.start_us, event.kind, model, *said)
+        return Verdict("peer", *place, event.kind, model, *said)
 
     def answer(self) -> None:
         now = time.monotonic()

@@ -1,4 +1,4 @@
-##! Prints what is published of each record, without a bus: one line of fields, one of heads.
+##! Prints what is published of each record, without a bus: one line of fields, one of heads, one of packets.
 
 module MTC;
 
@@ -15,11 +15,5 @@ hook sampled(c: connection, r: Record) &priority=-5
 	print fmt("%d %s %s %s %s %s %d %d", r$kind, r$uid, r$orig_h, r$orig_p, r$resp_h, r$resp_p,
 	    to_microseconds(r$start), link_type);
 	print join_string_vec(encoded(r$head), " ");
-
-	local samples: vector of string;
-
-	for ( _, s in r$samples )
-		samples += cat(s);
-
-	print join_string_vec(samples, " ");
+	print to_json(r$packets);
 	}

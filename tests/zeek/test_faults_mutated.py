@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -24,7 +23,6 @@ from mtc_sensor.transports.zeromq import FORMAT
 from mtc_sensor.wire import broker_bin, events, topics, websocket_api
 from mtc_sensor.wire.envelope import ZeekEvent
 from mtc_sensor.wire.events import Grant, MtcEvent, Resend, SensorHello, Verdict, VerdictBatch
-from mtc_sensor.wire.values import Port, Proto
 from mtc_sensor.wire.websocket_api import Ack
 from tests.integration.exporter import ZeroMQBus
 from tests.unit.wire.test_fuzz import EVENTS, as_json, mutate, read_binary, read_json
@@ -175,14 +173,8 @@ def test_over_broker() -> None:
 
 
 def verdicts() -> VerdictBatch:
-    ends = (
-        IPv4Address("10.0.0.1"),
-        Port(1, Proto.TCP),
-        IPv4Address("10.0.0.2"),
-        Port(2, Proto.TCP),
-    )
     place = ("peer", "run", "zeek", 0, 1, "Cuid")
-    one = Verdict(*place, *ends, 0, int(Kind.EARLY), "model", "benign", 0.5, 0, "")
+    one = Verdict(*place, int(Kind.EARLY), "model", "benign", 0.5, 0, "")
     return VerdictBatch((one, one))
 
 

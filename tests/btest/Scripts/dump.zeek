@@ -1,10 +1,18 @@
-# Prints each record: kind, connection, time since the epoch, samples as time/direction/size/payload.
-hook MTC::sampled(c: connection, r: MTC::Record) &priority=-5
+# Prints each record: kind, connection, time since the epoch, packets as time/direction/size/added
+# payload.
+module MTC;
+
+hook sampled(c: connection, r: Record) &priority=-5
 	{
 	local texts: vector of string;
+	local counters = r$packets$counters;
 
-	for ( _, s in r$samples )
-		texts += fmt("%d%s%d/%d", s >> 33, s >> 32 & 1 == 1 ? "<" : ">", s >> 16 & 0xffff, s & 0xffff);
+	for ( i, ts in r$packets$times )
+		{
+		local d = difference(counters[i], counters[i + 1]);
+		texts += fmt("%.0f%s%d/%d", interval_to_double(ts - r$start) * 1e6, d >> 17 & 1 == 1 ? ">" : "<",
+		    d & 0x1ffff, d >> 18);
+		}
 
 	local heads: vector of count;
 

@@ -22,8 +22,7 @@ hook MTC::sampled(c: connection, r: MTC::Record) &priority=-20
 
 	event MTC::sensor_hello(1, "second", vector(0));
 	event MTC::verdict_batch(1, "first", MTC::run, "zeek", 0, vector(MTC::Opinion($seq=1,
-	    $uid=r$uid, $orig_h=r$orig_h, $orig_p=r$orig_p, $resp_h=r$resp_h, $resp_p=r$resp_p,
-	    $start_us=0, $model="byte-cnn", $label="Neris", $score=0.875, $flags=1)));
+	    $uid=r$uid, $model="byte-cnn", $label="Neris", $score=0.875, $flags=1)));
 	}
 
 module MTC;

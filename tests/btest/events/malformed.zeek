@@ -10,8 +10,7 @@ global asked = F;
 
 function opinion(seq: count, uid: string, model: string, score: double): MTC::Opinion
 	{
-	return MTC::Opinion($seq=seq, $uid=uid, $orig_h=10.0.0.1, $orig_p=1/tcp, $resp_h=10.0.0.2,
-	    $resp_p=2/tcp, $start_us=0, $model=model, $label="l", $score=score, $flags=1);
+	return MTC::Opinion($seq=seq, $uid=uid, $model=model, $label="l", $score=score, $flags=1);
 	}
 
 hook MTC::policy(v: MTC::Verdict)
@@ -36,8 +35,7 @@ hook MTC::policy(v: MTC::Verdict)
 	event MTC::sensor_hello(1, "s", vector());
 
 	# What is wrong in a batch leaves the rest of it alone.
-	local none = MTC::Opinion($orig_h=10.0.0.1, $orig_p=1/tcp, $resp_h=10.0.0.2, $resp_p=2/tcp,
-	    $start_us=0);
+	local none = MTC::Opinion();
 	local unknown = opinion(1, "Cnone", "m", 0.5);
 	local no_number = opinion(1, v$uid, "m", 0.5);
 	delete no_number$seq;

@@ -8,6 +8,10 @@ redef exit_only_after_terminate = T;
 module MTC;
 
 export {
+	type Packets: record {
+		times: vector of time;
+		counters: vector of count;
+	};
 	type Sample: record {
 		kind: count;
 		uid: string;
@@ -16,18 +20,13 @@ export {
 		resp_h: addr;
 		resp_p: port;
 		start_us: count;
-		samples: string;
+		packets: string;
 		head: vector of string;
 		tokens: string;
 	};
 	type Opinion: record {
 		seq: count;
 		uid: string;
-		orig_h: addr;
-		orig_p: port;
-		resp_h: addr;
-		resp_p: port;
-		start_us: count;
 		kind: count;
 		model: string;
 		label: string;
@@ -93,17 +92,17 @@ event go()
 	Cluster::publish("/wire/bytes/", bytes, all_bytes(255));
 	local first = MTC::Sample($kind=0, $uid="CHhAvVGS1DHFjwGM9", $orig_h=10.0.0.1,
 	    $orig_p=49152/tcp, $resp_h=192.0.2.7, $resp_p=443/tcp, $start_us=1700000000123456,
-	    $samples="[2621440,8589938936251068,18446744073709551615]",
+	    $packets=to_json(MTC::Packets($times=vector(double_to_time(1700000000.123456),
+	    double_to_time(1700000000.125), double_to_time(1700009999.0)),
+	    $counters=vector(0, 131112, 379717124, 18729867124))),
 	    $head=vector(encode_base64(all_bytes(255)), encode_base64("")), $tokens="TLSv12 h2");
 	local second = MTC::Sample($kind=2, $uid="C9", $orig_h=[2001:db8::1], $orig_p=128/icmp,
-	    $resp_h=[2001:db8::2], $resp_p=129/icmp, $start_us=0, $samples="[]",
+	    $resp_h=[2001:db8::2], $resp_p=129/icmp, $start_us=0, $packets=to_json(MTC::Packets($times=vector(), $counters=vector(7))),
 	    $head=vector(), $tokens="");
 	Cluster::publish(out, MTC::sample_batch, 1, "6f1c", "worker-1", 0, 1, 1, vector(first, second));
-	local malicious = MTC::Opinion($seq=1, $uid="CHhAvVGS1DHFjwGM9", $orig_h=10.0.0.1,
-	    $orig_p=49152/tcp, $resp_h=192.0.2.7, $resp_p=443/tcp, $start_us=1700000000123456,
+	local malicious = MTC::Opinion($seq=1, $uid="CHhAvVGS1DHFjwGM9",
 	    $kind=0, $model="byte-cnn", $label="Neris", $score=0.875, $flags=1, $detail="a=0.5");
-	local unknown = MTC::Opinion($seq=2, $uid="C9", $orig_h=[2001:db8::1], $orig_p=128/icmp,
-	    $resp_h=[2001:db8::2], $resp_p=129/icmp, $start_us=0, $kind=2, $model="flowpic",
+	local unknown = MTC::Opinion($seq=2, $uid="C9", $kind=2, $model="flowpic",
 	    $label="unknown", $score=0.25, $flags=2, $detail="");
 	Cluster::publish(out, MTC::verdict_batch, 1, "s1", "6f1c", "worker-1", 0,
 	    vector(malicious, unknown));

@@ -10,7 +10,7 @@ from mtc_sensor.transports.base import MAX_MESSAGE
 from mtc_sensor.wire import events, websocket_api
 from mtc_sensor.wire.events import Verdict
 from mtc_sensor.wire.fields import MAX_NAME, MAX_TEXT
-from mtc_sensor.wire.values import MAX_COUNT, MAX_INTEGER
+from mtc_sensor.wire.values import MAX_COUNT
 from mtc_sensor.wire.websocket_api import DataMessage
 from tests.unit.wire.test_events import VERDICT
 
@@ -32,7 +32,7 @@ def test_nothing_said_is_no_event() -> None:
 def test_what_models_say_at_most_is_taken_by_the_transports() -> None:
     # In JSON a quotation mark is two characters.
     longest = replace(
-        VERDICT, seq=MAX_COUNT, shard=MAX_COUNT, start_us=MAX_INTEGER, uid="C" * 24,
+        VERDICT, seq=MAX_COUNT, shard=MAX_COUNT, uid="C" * 24,
         model='"' * MAX_NAME,
         label='"' * MAX_TEXT, detail='"' * MAX_TEXT, flags=MAX_COUNT, score=1 / 3,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import numpy as np
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from mtc_sensor.flow import Kind
 from mtc_sensor.wire.events import Sample, SampleBatch
@@ -105,6 +106,13 @@ json_values = _trees(
 """Anything that JSON has a place for."""
 
 
+def _packed(rng: np.random.Generator, packets: int) -> NDArray[np.uint64]:
+    """Return any packed samples; a record's first is always at its start."""
+    samples = rng.integers(0, MAX_COUNT, packets, np.uint64, endpoint=True)
+    samples[:1] &= np.uint64(2**33 - 1)
+    return samples
+
+
 def sample(packets: int = 8, heads: int = 8, seq: int = 1) -> Sample:
     """Return a sample as an exporter would send it."""
     rng = np.random.default_rng(seq)
@@ -120,7 +128,7 @@ def sample(packets: int = 8, heads: int = 8, seq: int = 1) -> Sample:
         resp_h=IPv4Address("192.0.2.7"),
         resp_p=Port(443, Proto.TCP),
         start_us=1_700_000_000_123_456,
-        samples=rng.integers(0, MAX_COUNT, packets, np.uint64, endpoint=True),
+        samples=_packed(rng, packets),
         link=1,
         head=tuple(rng.bytes(160) for _ in range(heads)),
         tokens="TLSv12 h2",

@@ -44,8 +44,8 @@ def test_answers_are_verdicts() -> None:
 
 
 def of(asked: Sample, *said: str | float) -> Verdict:
-    names = ("run", "node", "shard", "seq", "uid", "orig_h", "orig_p", "resp_h", "resp_p")
-    identity = [getattr(asked, name) for name in (*names, "start_us", "kind")]
+    names = ("run", "node", "shard", "seq", "uid", "kind")
+    identity = [getattr(asked, name) for name in names]
     return Verdict("s1", *identity, *said)
 
 

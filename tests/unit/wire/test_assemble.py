@@ -145,23 +145,24 @@ def test_heads_of_something_else_are_empty() -> None:
     packet = frames.ethernet(tcp4(1))
     heads = (packet, b"", packet[:30], bytes(160), packet)
     (own,) = exported(captured([packet], 1), [packet], 1)
-    other = replace(own, resp_p=Port(444, Proto.TCP))
+    other = replace(own, resp_p=Port(444, Proto.TCP), samples=own.samples | np.uint64(700))
     batch = to_flow_batch([replace(own, head=heads), replace(other, head=heads)])
     np.testing.assert_array_equal(batch.head_len, [80, 0, 0, 0, 80, 0, 0, 0, 0, 0])
     np.testing.assert_array_equal(batch.head_l4, [20, 0, 0, 0, 20, 0, 0, 0, 0, 0])
     assert not batch.head[1].any()
     assert not batch.head[5:].any()
     np.testing.assert_array_equal(batch.head_offsets, [0, 5, 10])
-    # The other's payload length stays as its exporter gave it.
-    np.testing.assert_array_equal(batch.samples & np.uint64(0xFFFF), [700, 0])
+    # The other's payload is what it added.
+    np.testing.assert_array_equal(batch.samples & np.uint64(0xFFFF), [700, 700])
 
 
 def test_a_fragment_has_an_empty_head() -> None:
     first, last = frames.fragments4(frames.udp(b"f" * 200), 104)
-    (own,) = exported(captured([first, last], 101), [first, last], 101)
+    flows = captured([first, last], 101)
+    (own,) = exported(flows, [first, last], 101)
     batch = to_flow_batch([replace(own, head=(last,))])
     np.testing.assert_array_equal(batch.head_len, [0])
-    np.testing.assert_array_equal(batch.samples, own.samples)
+    np.testing.assert_array_equal(batch.samples, flows.samples)
 
 
 def test_a_head_does_not_go_on_into_the_next_one() -> None:

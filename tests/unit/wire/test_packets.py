@@ -1,0 +1,148 @@
+"""Packets of a record: from what Zeek counted to samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtc_sensor.flow import pack_samples, unpack_samples
+from mtc_sensor.wire._payloads import set_payloads
+from mtc_sensor.wire.fields import Packed, codec_of
+
+PACKED = codec_of(Packed)
+ORIG, RESP = 0, 1
+TCP, UDP, ICMP = 6, 17, 1
+
+
+def read(times: str, counters: list[int]) -> list[tuple[int, int, int, int]]:
+    """Return time, direction, length and payload of packets."""
+    text = ",".join(str(counter % 2**64) for counter in counters)
+    samples = PACKED.decode(f'{{"times":[{times}],"counters":[{text}]}}'.encode())
+    return list(zip(*(column.tolist() for column in unpack_samples(samples)), strict=True))
+
+
+def test_counters_are_subtracted() -> None:
+    counters = [7, 7 + 60 + 2**17, 7 + 1560 + 2**17 + 1448 * 2**18]
+    assert read("1700000000.123456,1700000001.0", counters) == [
+        (0, ORIG, 60, 0),
+        (876_544, RESP, 1500, 1448),
+    ]
+
+
+def test_counters_are_cut_to_64_bits() -> None:
+    before = 2**64 - 5
+    assert read("3.5", [before, before + 1500 + 2**17 + 1448 * 2**18]) == [(0, ORIG, 1500, 1448)]
+
+
+def test_what_there_is_no_room_for() -> None:
+    longest = [0, 70_000, 70_000 + 100_000 * 2**18]
+    assert read("5,999999", longest) == [(0, RESP, 65_535, 0), (2**31 - 1, RESP, 0, 65_535)]
+
+
+def test_time_and_stream_can_go_back() -> None:
+    assert read("5.0,4.9", [0, 40, 80 - 300 * 2**18]) == [(0, RESP, 40, 0), (0, RESP, 40, 0)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "microseconds"),
+    [("1", 0), ("1.0", 0), ("1.0000014", 1), ("1.0000015", 2), ("1.00000149999", 1)],
+)
+def test_times_are_rounded_to_microseconds(seconds: str, microseconds: int) -> None:
+    assert read(f"1,{seconds}", [0, 40, 80])[1][0] == microseconds
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2**31 - 1), st.booleans(), st.integers(0, 65_535), st.integers(0, 65_535)
+        )
+    )
+)
+def test_what_is_written_is_read(packets: list[tuple[int, bool, int, int]]) -> None:
+    columns = [np.array(column, np.int64) for column in zip(*packets, strict=True)]
+    samples = pack_samples(*columns) if packets else np.empty(0, np.uint64)
+    samples[:1] &= np.uint64(2**33 - 1)
+    np.testing.assert_array_equal(PACKED.decode(PACKED.encode(samples)), samples)
+
+
+def payloads(proto: int, least: int, *packets: tuple[int, int, int]) -> list[int]:
+    """Return what is payload of packets of one record: direction, length, and what they added."""
+    sides, lengths, added = (np.array(column, np.int64) for column in zip(*packets, strict=True))
+    samples = pack_samples(np.zeros(len(packets), np.int64), sides, lengths, added)
+    offsets = np.array([0, len(packets)], np.int64)
+    set_payloads(samples, offsets, np.array([proto], np.uint8), np.array([least], np.int64))
+    return [int(payload) for payload in unpack_samples(samples).payload]
+
+
+HANDSHAKE = ((ORIG, 60, 0), (RESP, 60, 0), (ORIG, 52, 0))
+"""With time stamps."""
+REQUEST = (ORIG, 152, 100)
+ANSWER = (RESP, 1500, 1448)
+
+
+@pytest.mark.parametrize(
+    ("packets", "expected"),
+    [
+        ((REQUEST, ANSWER, (ORIG, 52, 0)), [100, 1448, 0]),
+        # Sent again; in part; less than a word.
+        ((REQUEST, ANSWER, (RESP, 1500, 0)), [100, 1448, 1448]),
+        ((REQUEST, ANSWER, (RESP, 1500, 200)), [100, 1448, 1448]),
+        ((REQUEST, ANSWER, (ORIG, 53, 0)), [100, 1448, 1]),
+        # After others that are missing, which are counted to it.
+        ((REQUEST, ANSWER, (RESP, 1500, 2896)), [100, 1448, 1448]),
+        ((REQUEST, ANSWER, (ORIG, 52, 1448)), [100, 1448, 0]),
+        # With a selective acknowledgement: with data, without.
+        ((REQUEST, ANSWER, (RESP, 1512, 1448)), [100, 1448, 1448]),
+        ((REQUEST, ANSWER, (ORIG, 64, 0)), [100, 1448, 0]),
+        # As long as options: what was sent before, unless it answers what was sent again.
+        (((ORIG, 64, 12), (ORIG, 64, 0)), [12, 12]),
+        (((ORIG, 64, 12), ANSWER, (RESP, 1500, 0), (ORIG, 64, 0)), [12, 1448, 1448, 0]),
+        (((ORIG, 68, 16), ANSWER, (RESP, 1500, 0), (ORIG, 68, 0)), [16, 1448, 1448, 16]),
+        (((ORIG, 152, 100), (ORIG, 76, 300)), [100, 24]),
+        # Shorter headers than usual: a reset, and a probe.
+        ((REQUEST, ANSWER, (RESP, 40, 0)), [100, 1448, 0]),
+        ((REQUEST, ANSWER, (RESP, 41, 0)), [100, 1448, 1]),
+        ((REQUEST, ANSWER, (RESP, 340, 300)), [100, 1448, 300]),
+        # The IP header has no length.
+        ((REQUEST, (RESP, 0, 2896), (RESP, 0, 0)), [100, 2896, 0]),
+    ],
+)
+def test_payload_of_tcp(packets: tuple[tuple[int, int, int], ...], expected: list[int]) -> None:
+    assert payloads(TCP, 40, *HANDSHAKE, *packets) == [0, 0, 0, *expected]
+
+
+@pytest.mark.parametrize(
+    ("packets", "expected"),
+    [
+        (((RESP, 1500, 0),), [1460]),
+        (((ORIG, 53, 0),), [1]),
+        (((ORIG, 41, 0), (RESP, 52, 0)), [1, 0]),
+        # Nothing in this direction tells, but something in the other.
+        (((ORIG, 77, 0), (RESP, 52, 0)), [25, 0]),
+    ],
+)
+def test_a_tcp_record_that_adds_nothing(
+    packets: tuple[tuple[int, int, int], ...], expected: list[int]
+) -> None:
+    assert payloads(TCP, 40, *packets) == expected
+
+
+def test_payload_of_datagrams() -> None:
+    assert payloads(UDP, 28, (ORIG, 128, 100), (RESP, 28, 0), (RESP, 60, 0)) == [100, 0, 32]
+    assert payloads(ICMP, 28, (ORIG, 84, 56), (RESP, 84, 0)) == [0, 0]
+
+
+@given(
+    st.sampled_from([TCP, UDP, ICMP]),
+    st.lists(
+        st.tuples(st.integers(0, 1), st.integers(0, 65_535), st.integers(0, 65_535)), min_size=1
+    ),
+)
+def test_any_packets_are_taken(proto: int, packets: list[tuple[int, int, int]]) -> None:
+    found = payloads(proto, 40, *packets)
+    assert all(
+        payload in (0, added) or payload <= length
+        for payload, (_, length, added) in zip(found, packets, strict=True)
+    )
