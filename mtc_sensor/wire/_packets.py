@@ -52,7 +52,7 @@ def read_packets(text: Bytes, out: Counts) -> int:
     """
     at = _literal(text, 0, _TIMES)
     count = 0
-    while at >= 0 and (count > 0 or text[at] != ord("]")):
+    while 0 <= at < len(text) and (count > 0 or text[at] != ord("]")):
         at, out[count] = _microseconds(text, at)
         count += 1
         if at < 0 or text[at] != ord(","):
