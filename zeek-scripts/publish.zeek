@@ -22,12 +22,6 @@ export {
 	## How many records of a shard may wait for the sensor.
 	option max_queue: count = 2000;
 
-	## How often, live, exporters say where their streams stand.
-	option status_interval: interval = 5sec;
-
-	## After which silence a sensor counts as down.
-	option sensor_timeout: interval = 30sec;
-
 	## A record that was given to a stream.
 	type Pending: record {
 		r: Record;

@@ -9,6 +9,12 @@
 module MTC;
 
 export {
+	## How often, live, exporters say where their streams stand.
+	option status_interval: interval = 5sec;
+
+	## After which silence a sensor counts as down.
+	option sensor_timeout: interval = 30sec;
+
 	redef enum Notice::Type += {
 		## The sensor of a shard has been silent for :zeek:see:`MTC::sensor_timeout`.
 		Sensor_Down,
