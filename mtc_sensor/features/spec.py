@@ -39,19 +39,11 @@ MAX_RESOLUTION = 1500
 """FlowPic's own resolution; a larger one from a bundle could only exhaust memory."""
 
 Mask = Literal[
-    "addresses",
-    "ports",
-    "checksums",
-    "ip_id",
-    "ip_options",
-    "ttl",
-    "tcp_seq",
-    "tcp_timestamps",
+    "addresses", "ports", "checksums", "ip_id", "ip_options", "ttl", "tcp_seq", "tcp_timestamps",
     "icmp_id",
-]
+]  # fmt: skip
 MASKS: tuple[Mask, ...] = get_args(Mask)
 """All masks, which are also the default; `mtc_sensor.features.byte_matrix` says what each hides."""
-
 
 Prefix = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")]
 Word = Annotated[str, Field(pattern=r"^[!-~]{1,160}$")]
