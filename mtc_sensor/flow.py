@@ -259,6 +259,13 @@ def address_texts(addresses: NDArray[np.uint8]) -> list[str]:
     return [texts[value] for value in values]
 
 
+def is_ipv4(addresses: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return (n,) which of (n, 16) addresses are IPv4's."""
+    prefix = np.frombuffer(IPV4_MAPPED_PREFIX, np.uint8)
+    same: NDArray[np.bool_] = (addresses[:, : len(prefix)] == prefix).all(1)
+    return same
+
+
 def _address_text(raw: bytes) -> str:
     if raw.startswith(IPV4_MAPPED_PREFIX):
         return socket.inet_ntop(socket.AF_INET, raw[12:])

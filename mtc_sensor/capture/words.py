@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mtc_sensor.capture.packets import DecodedBatch, PacketBatch
 from mtc_sensor.capture.tls import CLIENT_HELLO, HANDSHAKE, SERVER_HELLO, hello_words
-from mtc_sensor.flow import IPV4_MAPPED_PREFIX, FlowBatch, Kind
+from mtc_sensor.flow import FlowBatch, Kind, is_ipv4
 
 MAX_WORDS = 256
 """Words of a connection, as many as Zeek's script keeps."""
@@ -193,8 +193,7 @@ def _unordered(key: Key) -> Key:
 
 
 def _facts(records: FlowBatch) -> list[str]:
-    prefix = np.frombuffer(IPV4_MAPPED_PREFIX, np.uint8)
-    version = np.where((records.orig_h[:, :12] == prefix).all(1), 4, 6).tolist()
+    version = np.where(is_ipv4(records.orig_h), 4, 6).tolist()
     ports = map(port_class, records.resp_p.tolist())
     rows = zip(version, records.proto.tolist(), ports, strict=True)
     return [f"ip:{v} transport:{_TRANSPORTS[proto]} port:{port}" for v, proto, port in rows]

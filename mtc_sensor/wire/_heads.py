@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc_sensor._jit import inline, njit
+from mtc_sensor.wire._packets import LENGTH_AT, MAX_LENGTH
 
 Bytes = NDArray[np.uint8]
 Ports = NDArray[np.uint16]
@@ -24,8 +25,6 @@ _TCP, _UDP, _ICMP, _ICMP6 = 6, 17, 1, 58
 _MAPPED = 10
 """Where in 16 bytes the mark of an IPv4 address begins."""
 _FRAGMENT = 0x3FFF
-_LENGTH = np.uint64(0xFFFF)
-_LENGTH_AT = np.uint64(16)
 
 
 @njit
@@ -86,8 +85,8 @@ def cut_heads(
 @inline
 def _set_payload(samples: Counts, at: int, total: int, payload: int) -> None:
     """Set a sample's payload length, if its packet is as long as it says."""
-    if samples[at] >> _LENGTH_AT & _LENGTH == np.uint64(min(total, 0xFFFF)):
-        samples[at] = samples[at] & ~_LENGTH | np.uint64(payload)
+    if samples[at] >> LENGTH_AT & MAX_LENGTH == np.uint64(min(total, 0xFFFF)):
+        samples[at] = samples[at] & ~MAX_LENGTH | np.uint64(payload)
 
 
 @inline

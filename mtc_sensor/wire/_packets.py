@@ -15,7 +15,7 @@ Bytes = NDArray[np.uint8]
 Counts = NDArray[np.uint64]
 
 UNUSUAL = -1
-"""Not valid."""
+"""Not the shape that Zeek sends, or not valid."""
 
 PACKET_AT, PAYLOAD_AT = 17, 18
 """Bits of a difference: below is the IP packet's length, then whether it is the originator's, then
@@ -29,8 +29,8 @@ _SECONDS_DIGITS = 12
 """More would not fit a count of microseconds."""
 
 # Of `mtc_sensor.flow`, once more: the cache of machine code would not see them change.
-_MAX_LENGTH, _MAX_OFFSET = np.uint64(0xFFFF), np.uint64(0x7FFFFFFF)
-_OFFSET_AT, _DIR_AT, _LENGTH_AT = np.uint64(33), np.uint64(32), np.uint64(16)
+MAX_LENGTH, _MAX_OFFSET = np.uint64(0xFFFF), np.uint64(0x7FFFFFFF)
+_OFFSET_AT, DIR_AT, LENGTH_AT = np.uint64(33), np.uint64(32), np.uint64(16)
 
 
 @inline
@@ -126,9 +126,9 @@ def _microseconds(text: Bytes, first: int) -> tuple[int, np.uint64]:
 def _packed(time: np.uint64, first: np.uint64, added: np.uint64) -> np.uint64:
     """Return the sample of a packet that came at `time` and `added` that to the counter."""
     offset = min(time - first, _MAX_OFFSET) if time > first else np.uint64(0)
-    length = min(added & np.uint64((1 << PACKET_AT) - 1), _MAX_LENGTH)
+    length = min(added & np.uint64((1 << PACKET_AT) - 1), MAX_LENGTH)
     from_responder = ~added >> np.uint64(PACKET_AT) & np.uint64(1)
     # What is added can be negative: then the highest bit is set.
     payload = added >> np.uint64(PAYLOAD_AT)
-    payload = np.uint64(0) if added >> np.uint64(63) else min(payload, _MAX_LENGTH)
-    return offset << _OFFSET_AT | from_responder << _DIR_AT | length << _LENGTH_AT | payload
+    payload = np.uint64(0) if added >> np.uint64(63) else min(payload, MAX_LENGTH)
+    return offset << _OFFSET_AT | from_responder << DIR_AT | length << LENGTH_AT | payload

@@ -11,13 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc_sensor._jit import inline, njit
+from mtc_sensor.wire._packets import DIR_AT, LENGTH_AT, MAX_LENGTH
 
 Counts = NDArray[np.uint64]
 Ints = NDArray[np.int64]
-
-# Of `mtc_sensor.flow`, once more: the cache of machine code would not see them change.
-_MAX = np.uint64(0xFFFF)
-_DIR_AT, _LENGTH_AT = np.uint64(32), np.uint64(16)
 
 _TCP, _UDP = 6, 17
 _LEAST, _MOST = 40, 100
@@ -59,7 +56,7 @@ def _set_datagrams(samples: Counts, is_udp: bool, least: int) -> None:
     for at in range(len(samples)):
         _, length, added = _fields(samples[at])
         payload = added if added > 0 else max(length - least, 0)
-        samples[at] = samples[at] & ~_MAX | np.uint64(payload if is_udp else 0)
+        samples[at] = samples[at] & ~MAX_LENGTH | np.uint64(payload if is_udp else 0)
 
 
 @inline
@@ -78,15 +75,18 @@ def _set_segments(samples: Counts, usual: Ints, least: int, sent: Ints) -> None:
         if payload == added:
             sent[side] |= 1 << min(added, 63)
         irregular = side if payload != added else -1
-        samples[at] = samples[at] & ~_MAX | np.uint64(payload)
+        samples[at] = samples[at] & ~MAX_LENGTH | np.uint64(payload)
 
 
 @inline
 def _fields(sample: np.uint64) -> tuple[int, int, int]:
     """Return direction, length, and what was added."""
     # Signed: numba makes a float of the difference of a count and an integer.
-    side, length = np.int64(sample >> _DIR_AT & np.uint64(1)), np.int64(sample >> _LENGTH_AT & _MAX)
-    return int(side), int(length), int(np.int64(sample & _MAX))
+    side, length = (
+        np.int64(sample >> DIR_AT & np.uint64(1)),
+        np.int64(sample >> LENGTH_AT & MAX_LENGTH),
+    )
+    return int(side), int(length), int(np.int64(sample & MAX_LENGTH))
 
 
 @inline

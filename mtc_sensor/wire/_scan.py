@@ -11,14 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc_sensor._jit import inline, njit
-from mtc_sensor.wire._packets import read_packets
+from mtc_sensor.wire._packets import UNUSUAL, read_packets
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 Counts = NDArray[np.uint64]
-
-UNUSUAL = -1
-"""Not the shape that Zeek sends, or not valid."""
 
 MAX_HEADS = 8
 ROW = np.dtype(

@@ -20,7 +20,7 @@ from mtc_sensor.capture.decode import Decoder
 from mtc_sensor.capture.layers import take
 from mtc_sensor.capture.packets import DecodedBatch, PacketBatch
 from mtc_sensor.capture.transport import ANSWERS, ICMP, ICMPV6, UDP
-from mtc_sensor.flow import IPV4_MAPPED_PREFIX, MAX_LENGTH, FlowBatch, unpack_samples
+from mtc_sensor.flow import MAX_LENGTH, FlowBatch, is_ipv4, unpack_samples
 from mtc_sensor.wire._heads import cut_heads
 from mtc_sensor.wire._payloads import set_payloads
 from mtc_sensor.wire.records import Records
@@ -89,9 +89,8 @@ def without_heads(records: Records, head_bytes: int = HEAD_BYTES) -> FlowBatch:
 def _with_payloads(records: Records) -> NDArray[np.uint64]:
     """Return a copy of the samples in which payload is that of each packet."""
     samples = records.samples.copy()
-    prefix = np.frombuffer(IPV4_MAPPED_PREFIX, np.uint8)
-    is_ipv4 = (records.orig_h[:, : len(prefix)] == prefix).all(1)
-    least = np.where(is_ipv4, _IPV4, _IPV6) + np.where(records.proto == UDP, _UDP, _TCP)
+    ip = np.where(is_ipv4(records.orig_h), _IPV4, _IPV6)
+    least = ip + np.where(records.proto == UDP, _UDP, _TCP)
     set_payloads(samples, records.sample_offsets, _plain(records.proto), least)
     return samples
 

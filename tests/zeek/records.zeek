@@ -1,4 +1,5 @@
-##! Prints what is published of each record, without a bus: one line of fields, one of heads, one of packets.
+##! Prints what is published of each record, without a bus: one line of fields, one of heads, one of
+##! packets.
 
 module MTC;
 
