@@ -82,10 +82,8 @@ def _set_segments(samples: Counts, usual: Ints, least: int, sent: Ints) -> None:
 def _fields(sample: np.uint64) -> tuple[int, int, int]:
     """Return direction, length, and what was added."""
     # Signed: numba makes a float of the difference of a count and an integer.
-    side, length = (
-        np.int64(sample >> DIR_AT & np.uint64(1)),
-        np.int64(sample >> LENGTH_AT & MAX_LENGTH),
-    )
+    side = np.int64(sample >> DIR_AT & np.uint64(1))
+    length = np.int64(sample >> LENGTH_AT & MAX_LENGTH)
     return int(side), int(length), int(np.int64(sample & MAX_LENGTH))
 
 
