@@ -1,8 +1,8 @@
 """What all transports share: the inbox that they fill, and how they are started and ended.
 
-A transport has one thread, which receives, decodes and puts events into the inbox; it never waits
-for whoever empties that. What finds no room is dropped and counted: the stream's numbers show the
-gap, and it is asked for again.
+A transport has one thread, which receives and puts messages into the inbox; it never waits for
+whoever empties that, and decodes them then. What finds no room is dropped and counted: the stream's
+numbers show the gap, and it is asked for again.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ import random
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 from mtc_sensor.errors import WireError
 from mtc_sensor.measures import Measures
 from mtc_sensor.wire.events import MtcEvent, SampleBatch
 from mtc_sensor.wire.records import Records
 
-INBOX_SIZE = 4096
-"""Events and samples that may wait; the windows of all exporters let 400 samples come."""
+INBOX_SIZE = 1024
+"""Messages that may wait; the windows of all exporters let 400 samples come."""
 MAX_MESSAGE = 1 << 20
 """Bytes of a message; a sample takes some 12,000."""
 
@@ -67,40 +68,44 @@ Incoming: TypeAlias = MtcEvent | Records | Notice | Failed
 
 
 class Inbox:
-    """A bounded queue from transports to the sensor; its length counts samples, not messages."""
+    """A bounded queue from transports to the sensor: messages as they came, with notices between.
+
+    Whoever empties it decodes them, so that to receive is all that a transport's thread does.
+    """
 
     def __init__(self, size: int = INBOX_SIZE) -> None:
         self._size = size
-        self._items: deque[Incoming] = deque()
-        self._length = 0
+        self._items: list[tuple[Callable[[Any], Incoming | None], object]] = []
         self._filled = threading.Condition()
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._items)
 
-    def put(self, items: Iterable[Incoming], *, force: bool = False) -> int:
-        """Add items that there is room for, with `force` all; return for how many was none."""
-        left = 0
+    def put(self, messages: Sequence[Message], read: Callable[[Message], Incoming | None]) -> int:
+        """Add messages that there is room for; return for how many was none.
+
+        `read` decodes one, later and in another thread, or returns None.
+        """
         with self._filled:
-            for item in items:
-                length = len(item) if isinstance(item, Records) else 1
-                if force or self._length + length <= self._size:
-                    self._items.append(item)
-                    self._length += length
-                else:
-                    left += length
+            taken = messages[: max(self._size - len(self._items), 0)]
+            self._items += [(read, message) for message in taken]
             self._filled.notify()
-        return left
+        return len(messages) - len(taken)
+
+    def tell(self, notice: Notice | Failed) -> None:
+        """Add what nobody may miss, with or without room."""
+        with self._filled:
+            self._items.append((lambda _: notice, None))
+            self._filled.notify()
 
     def get(self, timeout: float) -> list[Incoming]:
-        """Return all that has come; wait for something at most `timeout` seconds."""
+        """Return all that has come, decoded; wait for something at most `timeout` seconds."""
         with self._filled:
             if not self._items:
                 self._filled.wait(timeout)
-            items = list(self._items)
-            self._items.clear()
-            self._length = 0
-            return items
+            items, self._items = self._items, []
+        found = (read(message) for read, message in items)
+        return [item for item in found if item is not None]
 
 
 class Backoff:
@@ -185,7 +190,7 @@ class Transport(ABC):
         try:
             self._run()
         except BaseException as fault:
-            self._inbox.put([Failed(fault)], force=True)
+            self._inbox.tell(Failed(fault))
 
     def _say(self, level: int, text: str, of: str = "") -> None:
         """Log what has become of a connection; the same again, as of each attempt, only once."""
@@ -193,25 +198,24 @@ class Transport(ABC):
             self._said[of] = text
             logger.log(level, "%s", text)
 
-    def _notify(self, item: Notice) -> None:
-        self._inbox.put([item], force=True)
-
     def _deliver(
-        self, decode: Callable[[Message], MtcEvent | Records], messages: Iterable[Message]
+        self, decode: Callable[[Message], MtcEvent | Records], messages: Sequence[Message]
     ) -> None:
-        """Decode messages into the inbox; count what is malformed or finds no room."""
-        begin = time.perf_counter()
-        events: list[Incoming] = []
-        for message in messages:
-            try:
-                event = decode(message)
-                events.append(
-                    Records.of(event.records) if isinstance(event, SampleBatch) else event
-                )
-            except WireError as error:
-                self.counts["undecodable"] += 1
-                logger.debug("undecodable message: %s", error)
-        self.measures.stage("decode", time.perf_counter() - begin)
-        left = self._inbox.put(events)
-        if left:
+        """Put messages into the inbox, to be decoded there; count what finds no room."""
+        if left := self._inbox.put(messages, partial(self._read, decode)):
             self.counts["inbox_full"] += left
+
+    def _read(
+        self, decode: Callable[[Message], MtcEvent | Records], message: Message
+    ) -> MtcEvent | Records | None:
+        """Decode a message; count it if it is malformed."""
+        begin = time.perf_counter()
+        try:
+            event = decode(message)
+            return Records.of(event.records) if isinstance(event, SampleBatch) else event
+        except WireError as error:
+            self.counts["undecodable"] += 1
+            logger.debug("undecodable message: %s", error)
+            return None
+        finally:
+            self.measures.stage("decode", time.perf_counter() - begin)

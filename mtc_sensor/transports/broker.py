@@ -216,7 +216,7 @@ class Broker(Transport):
             if len(self._links) > 1:
                 return  # its name is going to come; the others need not begin again
             self._renew(link)
-        self._notify(Connected(self.generation))
+        self._inbox.tell(Connected(self.generation))
 
     def _lost(self, link: _Link) -> None:
         self._say(logging.WARNING, f"broker {link.address}: disconnected", link.address)
@@ -225,7 +225,7 @@ class Broker(Transport):
             link.peer = None
             self._renew(link)
         if link.node is not None:
-            self._notify(Unsubscribed(topics.exporter(link.node), self.generation))
+            self._inbox.tell(Unsubscribed(topics.exporter(link.node), self.generation))
         self._connect_again(link)
 
     def _renew(self, link: _Link) -> None:
@@ -243,7 +243,7 @@ class Broker(Transport):
             try:
                 self._take_name(ZeekEvent.from_value(from_broker(data)))
             except WireError:
-                self.counts["undecodable"] += 1
+                self.counts["nameless"] += 1
         self._deliver(
             self._decode, [data for topic, data in messages if topic.string() != self._to_us]
         )
@@ -268,7 +268,7 @@ class Broker(Transport):
                     link.node = node
                     self._nodes = {each.node: each for each in self._links if each.node}
                     self._renew(link)
-                self._notify(Subscribed(topics.exporter(node), self.generation))
+                self._inbox.tell(Subscribed(topics.exporter(node), self.generation))
 
     def _decode(self, data: Any) -> MtcEvent:
         return events.decode(ZeekEvent.from_value(from_broker(data)))

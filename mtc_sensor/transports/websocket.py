@@ -130,7 +130,7 @@ class WebSocket(Transport):
         with self._lock:
             self._connection = connection
             self.generation += 1
-        self._notify(Connected(self.generation))
+        self._inbox.tell(Connected(self.generation))
 
     def _receive(self, connection: ClientConnection) -> None:
         while not self._closing.is_set():

@@ -243,7 +243,7 @@ class ZeroMQ(Transport):
             topic = message[1:]
             if message[:1] == b"\x01":
                 self._heard.add(topic)
-                self._notify(Subscribed(topic.decode(errors="replace"), self.generation))
+                self._inbox.tell(Subscribed(topic.decode(errors="replace"), self.generation))
             elif message[:1] == b"\x00":
                 self._heard.discard(topic)
                 self._lose(topic)
@@ -261,7 +261,7 @@ class ZeroMQ(Transport):
             self._lost[node_of(topic)] = self.generation
             self._outbox = deque(item for item in self._outbox if item.topic != topic)
             self._room.notify_all()
-        self._notify(Unsubscribed(topic.decode(errors="replace"), self.generation))
+        self._inbox.tell(Unsubscribed(topic.decode(errors="replace"), self.generation))
 
     def _send(self) -> bool:
         """Send what has a subscriber; return whether the bus took all of that."""

@@ -20,41 +20,53 @@ from mtc_sensor.wire import binary_events
 from mtc_sensor.wire.envelope import ZeekEvent
 from mtc_sensor.wire.events import ExporterDrained, MtcEvent, SampleBatch, decode, encode
 from mtc_sensor.wire.records import Records
-from tests.unit.wire.build import columns
 
 RECORDED = Path(__file__).parents[1] / "data" / "wire"
 EVENT = ExporterDrained("r1", "zeek", 0, 1)
 
 
+def itself(event: MtcEvent) -> MtcEvent:
+    return event
+
+
 def test_an_inbox_is_emptied_in_order() -> None:
     inbox = Inbox()
-    assert inbox.put([EVENT]) == 0
-    inbox.put([Connected(1)], force=True)
+    assert inbox.put([EVENT], itself) == 0
+    inbox.tell(Connected(1))
     assert inbox.get(0.0) == [EVENT, Connected(1)]
     assert inbox.get(0.0) == []
 
 
 def test_a_full_inbox_takes_notices_only() -> None:
     inbox = Inbox(size=1)
-    assert inbox.put([EVENT, EVENT]) == 1
-    assert inbox.put([EVENT]) == 1
-    assert inbox.put([Connected(1)], force=True) == 0
-    assert len(inbox) == 2
-    assert len(inbox.get(0.0)) == 2
+    assert inbox.put([EVENT, EVENT], itself) == 1
+    assert inbox.put([EVENT], itself) == 1
+    inbox.tell(Connected(1))
+    inbox.tell(Connected(2))
+    assert inbox.put([EVENT], itself) == 1
+    assert len(inbox) == 3
+    assert inbox.get(0.0) == [EVENT, Connected(1), Connected(2)]
     assert len(inbox) == 0
 
 
-def test_an_inbox_counts_samples() -> None:
-    inbox = Inbox(size=3)
-    assert inbox.put([columns(1, 2), columns(3, 4)]) == 2
-    assert len(inbox) == 2
-    assert inbox.put([columns(5)]) == 0
-    assert [item.seq.tolist() for item in inbox.get(0.0)] == [[1, 2], [5]]  # type: ignore[union-attr]
+def test_messages_are_decoded_by_whoever_empties_an_inbox() -> None:
+    inbox, read = Inbox(), list[tuple[int, int]]()
+
+    def decode(message: int) -> MtcEvent | None:
+        read.append((message, threading.get_ident()))
+        return EVENT if message else None
+
+    thread = threading.Thread(target=inbox.put, args=([1, 0], decode))
+    thread.start()
+    thread.join()
+    assert read == []
+    assert inbox.get(0.0) == [EVENT]
+    assert read == [(1, threading.get_ident()), (0, threading.get_ident())]
 
 
 def test_whoever_waits_for_an_inbox_is_woken() -> None:
     inbox = Inbox()
-    timer = threading.Timer(0.01, inbox.put, ([EVENT],))
+    timer = threading.Timer(0.01, inbox.put, ([EVENT], itself))
     timer.start()
     assert inbox.get(10.0) == [EVENT]
 
@@ -95,7 +107,7 @@ class Scripted(Transport):
 
 
 def test_drops_are_counted_by_name_and_a_fault_is_passed_on() -> None:
-    inbox = Inbox(size=1)
+    inbox = Inbox(size=3)
     good = encode(EVENT)
     transport = Scripted(inbox, [good, WireError("x"), ZeekEvent("MTC::other", (1,)), good])
     transport.start()
@@ -133,10 +145,11 @@ def assert_survives(
         records.append(len(event.records if isinstance(event, SampleBatch) else event))
         return event
 
-    transport._deliver(watched, messages)
+    transport._deliver(watched, list(messages))
+    found = inbox.get(0.0)
     undecodable = transport.counts["undecodable"]
-    assert len(inbox) == sum(records)
-    assert len(inbox.get(0.0)) == len(records)
+    assert sum(len(item) for item in found if isinstance(item, Records)) == sum(records)
+    assert len(found) == len(records)
     assert len(records) + undecodable == 10_000
     assert undecodable > 5_000
 

@@ -164,7 +164,7 @@ def test_a_name_that_is_none_is_counted() -> None:
         worker.introduce(b"a/b")
         worker.introduce()
         assert heard(inbox, 1) == [Subscribed(topics.exporter("worker-1"), 1)]
-        assert transport.counts == {"undecodable": 1}
+        assert transport.counts == {"nameless": 1}
 
 
 def test_doctor_names_the_peer_that_is_not_there(

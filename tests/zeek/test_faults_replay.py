@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -109,8 +108,8 @@ class Leaky(Inbox):
         super().__init__()
         self.lose = lose
 
-    def put(self, items: Iterable[Incoming], *, force: bool = False) -> int:
-        return super().put([item for item in items if not self._loses(item)], force=force)
+    def get(self, timeout: float) -> list[Incoming]:
+        return [item for item in super().get(timeout) if not self._loses(item)]
 
     def _loses(self, item: Incoming) -> bool:
         numbers = set(item.seq.tolist()) if isinstance(item, Records) else set()
