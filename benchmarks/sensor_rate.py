@@ -161,10 +161,10 @@ def stages(samples: Sequence[Sample], options: argparse.Namespace) -> dict[str, 
     decoded = [event for event in map(binary_events.decode, data) if isinstance(event, Records)]
     judge = SampleJudge("sensor", load_models(options.models, options.device))
     batches = [[Records.concat(decoded[at : at + 8])] for at in range(0, len(decoded), 8)]
-    verdicts = [said for batch in batches for said in judge(batch)]
+    verdicts = [its for batch in batches for said in judge(batch) for its in said]
     sides: dict[str, Callable[[], object]] = {
         "decode": lambda: [binary_events.decode(payload) for payload in data],
-        "judge": lambda: [judge(batch) for batch in batches],
+        "judge": lambda: [list(judge(batch)) for batch in batches],
         "encode verdicts": lambda: [
             binary_events.encode(event) for said in verdicts for _, event in verdict_events(said)
         ],

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
 from itertools import pairwise
@@ -75,21 +75,22 @@ class SampleJudge:
         self._also = also
         self._clock_us = clock_us
 
-    def __call__(self, parts: Sequence[Records], strain: float = 0.0) -> list[Sequence[Verdict]]:
-        """Return the verdicts of every model on the samples that it judges, for each of `parts`.
+    def __call__(
+        self, parts: Sequence[Records], strain: float = 0.0
+    ) -> Iterator[list[Sequence[Verdict]]]:
+        """Yield each model's verdicts on the samples that it judges, for each of `parts`.
 
         With `strain` in (0, 1] the costliest models are left out, with 1 all but the cheapest;
         verdicts say then which ran, and malicious ones not what decided them.
         """
         begin = time.perf_counter()
         batch = to_flow_batch(parts, self._head_bytes)
-        decoded = time.perf_counter()
-        answers = self._ask(batch, strain)
-        asked = time.perf_counter()
-        found = self._told(parts, answers)
-        self._measures.stage("batch", decoded - begin)
-        self._measures.stage("infer", asked - decoded)
-        return found
+        self._measures.stage("batch", time.perf_counter() - begin)
+        ends = np.cumsum([0] + [len(part) for part in parts])
+        for rows, verdicts in self._ask(batch, strain):
+            if self._also is not None:
+                self._also(verdicts)
+            yield self._told(parts, ends, rows, verdicts)
 
     def warm_up(self) -> None:
         """Let everything that is loaded or compiled at its first use be used."""
@@ -100,38 +101,42 @@ class SampleJudge:
         for model in self._models:
             model.warm_up(batch)
 
-    def _ask(self, batch: FlowBatch, strain: float) -> list[Answer]:
+    def _ask(self, batch: FlowBatch, strain: float) -> Iterator[Answer]:
         count = math.ceil(strain * (len(self._models) - 1))
         skipped = sorted(self._models, key=lambda model: -model.cost_s)[:count]
         for model in skipped:
             model.skip(batch)
         asked = [model for model in self._models if model not in skipped]
+        ran = f" ran={','.join(model.name for model in asked)}" if skipped else ""
         now_us = None if self._clock_us is None else self._clock_us()
         most = None if now_us is None else 0 if strain else MOST_LIVE
-        answers = [answer for model in asked if (answer := model.ask(batch, now_us, most))]
-        if skipped:
-            ran = f" ran={','.join(model.name for model in asked)}"
-            answers = [
-                (rows, replace(verdicts, detail=np.char.add(verdicts.detail, ran)))
-                for rows, verdicts in answers
-            ]
-        return answers
+        for model in asked:
+            begin = time.perf_counter()
+            answer = model.ask(batch, now_us, most)
+            self._measures.stage("infer", time.perf_counter() - begin)
+            if answer is not None:
+                rows, verdicts = answer
+                if ran:
+                    verdicts = replace(verdicts, detail=np.char.add(verdicts.detail, ran))
+                yield rows, verdicts
 
-    def _told(self, parts: Sequence[Records], answers: Sequence[Answer]) -> list[Sequence[Verdict]]:
-        ends = np.cumsum([0] + [len(part) for part in parts])
-        found: list[list[Answers]] = [[] for _ in parts]
-        for rows, verdicts in answers:
-            flags = verdicts.malicious * events.MALICIOUS + verdicts.unknown * events.UNKNOWN
-            said = (verdicts.model, verdicts.label, verdicts.score, flags, verdicts.detail)
-            columns = [column.tolist() for column in said]
-            cuts = np.searchsorted(rows, ends).tolist()
-            for at, (first, last) in enumerate(pairwise(cuts)):
-                of_part = (column[first:last] for column in columns)
-                within = (rows[first:last] - ends[at]).tolist()
-                found[at].append(Answers(self._sensor, parts[at], within, *of_part))
-            if self._also is not None:
-                self._also(verdicts)
-        return [Answers.concat(its) if its else () for its in found]
+    def _told(
+        self,
+        parts: Sequence[Records],
+        ends: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        verdicts: Verdicts,
+    ) -> list[Sequence[Verdict]]:
+        flags = verdicts.malicious * events.MALICIOUS + verdicts.unknown * events.UNKNOWN
+        said = (verdicts.model, verdicts.label, verdicts.score, flags, verdicts.detail)
+        columns = [column.tolist() for column in said]
+        cuts = np.searchsorted(rows, ends).tolist()
+        found: list[Sequence[Verdict]] = []
+        for part, begin, (first, last) in zip(parts, ends, pairwise(cuts), strict=False):
+            within = (rows[first:last] - begin).tolist()
+            of_part = (column[first:last] for column in columns)
+            found.append(Answers(self._sensor, part, within, *of_part))
+        return found
 
 
 class _Guarded:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from itertools import chain, islice
+from operator import and_
 from typing import TypeAlias
 
 import numpy as np
@@ -34,8 +35,8 @@ from mtc_sensor.wire import topics
 from mtc_sensor.wire.events import ExporterDrained, ExporterStatus, Verdict
 from mtc_sensor.wire.records import Records
 
-Judge: TypeAlias = Callable[[Sequence[Records], float], Sequence[Sequence[Verdict]]]
-"""Gives the verdicts on the samples of each stream.
+Judge: TypeAlias = Callable[[Sequence[Records], float], Iterable[Sequence[Sequence[Verdict]]]]
+"""Gives, model after model, the verdicts on the samples of each stream.
 
 The number is how hard pressed the sensor is, see `Batcher.strain`.
 """
@@ -186,15 +187,21 @@ class Sensor:
     def _judge_batch(self) -> None:
         strain, begin = self._batcher.strain, self._clock()
         batch, waited = self._batcher.take(begin)
-        said = self._judge(batch, strain)
-        judged = self._clock()
+        sent = [True] * len(batch)
+        for said in self._judge(batch, strain):  # none waits for a slower model's
+            sent = [*map(and_, sent, self._publish(said))]
+        for records, its in zip(batch, sent, strict=True):
+            self._streams.judged(records, its)
+        self._measures.judged(waited, np.full(len(waited), self._clock() - begin))
+
+    def _publish(self, said: Sequence[Sequence[Verdict]]) -> list[bool]:
+        """Publish the verdicts on the samples of each stream; return whether all were sent."""
+        begin = self._clock()
         messages = [verdict_events(verdicts) for verdicts in said]
         sent = iter(self._transport.publish([*chain(*messages)], self._generation))
-        for records, its in zip(batch, messages, strict=True):
-            self._streams.judged(records, all(list(islice(sent, len(its)))))
-        end = self._clock()
-        self._measures.stage("publish", end - judged)
-        self._measures.judged(waited, np.full(len(waited), end - begin))
+        found = [all(list(islice(sent, len(its)))) for its in messages]
+        self._measures.stage("publish", self._clock() - begin)
+        return found
 
     def _talk(self) -> None:
         said = self._streams.poll(self._clock())

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,7 +104,7 @@ def replay_zeek(
     """
     judge = SampleJudge(SENSOR, models, summary.add_verdicts, clock_us=None)
 
-    def judged(parts: Sequence[Records], strain: float) -> list[Sequence[Verdict]]:
+    def judged(parts: Sequence[Records], strain: float) -> Iterator[list[Sequence[Verdict]]]:
         summary.add_records(parts)
         return judge(parts, strain)
 

@@ -28,14 +28,6 @@ class Answers(Sequence[Verdict]):
     flags: list[int]
     detail: list[str]
 
-    @classmethod
-    def concat(cls, parts: Sequence[Answers]) -> Answers:
-        """Join answers, at least one, of one sensor on the same records, in order."""
-        columns: dict[str, Any] = {
-            name: [value for part in parts for value in getattr(part, name)] for name in _COLUMNS
-        }
-        return replace(parts[0], **columns)
-
     def __len__(self) -> int:
         return len(self.rows)
 

@@ -58,7 +58,7 @@ def judging(
 def slowly(seconds: float) -> Judge:
     """A judge that takes so long for each sample."""
 
-    def slow(parts: Sequence[Records], strain: float) -> list[list[Verdict]]:
+    def slow(parts: Sequence[Records], strain: float) -> Iterator[list[list[Verdict]]]:
         time.sleep(seconds * sum(map(len, parts)))
         return judge(parts)
 

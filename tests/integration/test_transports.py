@@ -39,8 +39,8 @@ TOPICS = (topics.samples_of(0), topics.statuses_of(0))
 TIMEOUT_S = 60.0
 
 
-def judge(parts: Sequence[Records], strain: float = 0.0) -> list[list[Verdict]]:
-    return [
+def judge(parts: Sequence[Records], strain: float = 0.0) -> Iterator[list[list[Verdict]]]:
+    yield [
         [
             Verdict("s1", *identity, "echo", words, 0.5, 0, "")
             for identity, words in zip(
@@ -146,8 +146,8 @@ class RefusingOnce(ZeroMQ):
 def test_a_sample_is_judged_again_unless_all_its_verdicts_were_sent(tmp_path: Path) -> None:
     models = [f"model-{number}" for number in range(MOST + 1)]
 
-    def all_judge(parts: Sequence[Records], strain: float) -> list[list[Verdict]]:
-        return [[replace(its[0], model=model) for model in models] for its in judge(parts)]
+    def all_judge(parts: Sequence[Records], strain: float) -> Iterator[list[list[Verdict]]]:
+        yield [[replace(its[0], model=model) for model in models] for its in next(judge(parts))]
 
     exporter, inbox = Exporter(samples(1)), Inbox()
     with ZeroMQBus([exporter], tmp_path) as bus:
@@ -242,7 +242,7 @@ def test_an_exporter_that_goes_makes_nothing_stale_for_others(tmp_path: Path) ->
         wait_for(lambda: wanted <= topics_of(Subscribed, heard, inbox))
         nodes[0].close(0)
         wait_for(lambda: bool(topics_of(Unsubscribed, heard, inbox)))
-        batch = VerdictBatch(tuple(judge([Records.of(samples(1))])[0]))
+        batch = VerdictBatch(tuple(next(judge([Records.of(samples(1))]))[0]))
         both = [(topics.verdicts_for(f"worker-{n}"), batch) for n in (0, 1)]
         assert transport.publish(both, 0) == [False, True]
         assert transport.counts == {"stale": 1}
@@ -257,7 +257,7 @@ def test_only_verdicts_that_nobody_hears_count_as_dropped(
     """Hellos and grants are repeated: at an exporter's start and end nobody has to hear them."""
     monkeypatch.setattr(outgoing, "_UNHEARD_S", 0.05)
     repeated = SensorHello("s1", np.zeros(1, np.uint64)), Grant("s1", "r", "zeek", 0, 0, 9)
-    verdicts = VerdictBatch(tuple(judge([Records.of(samples(1))])[0]))
+    verdicts = VerdictBatch(tuple(next(judge([Records.of(samples(1))]))[0]))
     said = [(topics.exporter("zeek"), event) for event in repeated]
     with ZeroMQBus([], tmp_path) as bus:
         transport = ZeroMQ(Inbox(), TOPICS, bus.xpub, bus.xsub)

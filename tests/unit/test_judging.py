@@ -67,7 +67,7 @@ def models(
 
 def told(judge: SampleJudge, strain: float = 0.0) -> list[list[str]]:
     """Return the models of the verdicts on each sample."""
-    (said,) = judge(PARTS, strain)
+    said = [event for (verdicts,) in judge(PARTS, strain) for event in verdicts]
     assert {event.seq for event in said} <= {sample.seq for sample in SAMPLES}
     return [[event.model for event in said if event.seq == sample.seq] for sample in SAMPLES]
 
@@ -107,7 +107,7 @@ def test_under_strain_the_costliest_is_left_out_and_verdicts_say_so(paths: list[
     measures, both = Measures(), models(paths)
     judge = SampleJudge("s1", both, measures=measures)
     judge._models[0].cost_s, judge._models[1].cost_s = 1.0, 2.0
-    (said,) = judge(PARTS, 0.01)
+    ((said,),) = judge(PARTS, 0.01)
     assert [event.model for event in said] == ["byte_matrix"] * 5
     assert all(event.detail.endswith(" ran=byte_matrix") for event in said)
     assert measures.read().shed == {"skipped:flowpic": 5}
@@ -118,7 +118,7 @@ def test_under_strain_the_costliest_is_left_out_and_verdicts_say_so(paths: list[
 
 def test_the_only_model_is_never_left_out(paths: list[Path]) -> None:
     judge = SampleJudge("s1", models(paths)[:1])
-    (said,) = judge(PARTS, 1.0)
+    ((said,),) = judge(PARTS, 1.0)
     assert [event.model for event in said] == ["byte_matrix"] * 5
     assert all("ran=" not in event.detail for event in said)
 
@@ -149,7 +149,7 @@ def test_evidence_is_left_out_under_strain_and_bounded_live(
 
 
 def explained(judge: SampleJudge, strain: float = 0.0) -> list[bool]:
-    (said,) = judge(PARTS, strain)
+    ((said,),) = judge(PARTS, strain)
     return ["decided by" in event.detail for event in said]
 
 
@@ -173,9 +173,11 @@ def test_warming_up_says_and_counts_nothing(paths: list[Path]) -> None:
 def test_verdicts_go_to_the_streams_of_their_samples(paths: list[Path]) -> None:
     first = Records.of([*map(head, SAMPLES[:2])])
     second = replace(Records.of([*map(head, SAMPLES[2:])]), stream=StreamId("r2", "w2", 3))
-    said = SampleJudge("s1", models(paths))([first, second])
-    assert [{(event.node, event.shard, event.seq) for event in its} for its in said] == [
-        {("worker-1", 0, 1), ("worker-1", 0, 2)},
-        {("w2", 3, 3), ("w2", 3, 4), ("w2", 3, 5)},
-    ]
-    assert all(event.uid == SAMPLES[0].uid for its in said for event in its)
+    answers = list(SampleJudge("s1", models(paths))([first, second]))
+    assert len(answers) == 2
+    for said in answers:
+        assert [{(event.node, event.shard, event.seq) for event in its} for its in said] == [
+            {("worker-1", 0, 1), ("worker-1", 0, 2)},
+            {("w2", 3, 3), ("w2", 3, 4), ("w2", 3, 5)},
+        ]
+        assert all(event.uid == SAMPLES[0].uid for its in said for event in its)

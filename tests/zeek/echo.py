@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,9 +26,9 @@ from mtc_sensor.wire.records import Records
 MODEL = "echo"
 
 
-def judge(parts: Sequence[Records], strain: float = 0.0) -> list[list[Verdict]]:
+def judge(parts: Sequence[Records], strain: float = 0.0) -> Iterator[list[list[Verdict]]]:
     """Return one verdict for each sample."""
-    return [
+    yield [
         [
             Verdict("echo", *identity, MODEL, "benign", 0.5, 0, "")
             for identity in records.identities(range(len(records)))
@@ -57,7 +57,7 @@ def main() -> None:
     ends = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ends.set())
 
-    def slowly(parts: Sequence[Records], strain: float) -> list[list[Verdict]]:
+    def slowly(parts: Sequence[Records], strain: float) -> Iterator[list[list[Verdict]]]:
         time.sleep(options.slow * sum(map(len, parts)))
         return judge(parts)
 

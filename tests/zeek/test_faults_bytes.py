@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ def test_every_byte_survives(kind: str, tmp_path: Path) -> None:
             out.write(struct.pack("<IIII", 1_700_000_000, n, len(frame), len(frame)) + frame)
     seen: list[Records] = []
 
-    def remember(parts: Sequence[Records], strain: float) -> list[list[Verdict]]:
+    def remember(parts: Sequence[Records], strain: float) -> Iterator[list[list[Verdict]]]:
         seen.extend(parts)
         return judge(parts, strain)
 

@@ -49,10 +49,6 @@ def of(asked: Sample, *said: str | float) -> Verdict:
     return Verdict("s1", *identity, *said)
 
 
-def test_answers_of_several_models_are_joined_in_order() -> None:
-    assert list(Answers.concat([ANSWERS[:2], ANSWERS[2:]])) == list(ANSWERS)
-
-
 def both_ways(answers: Answers) -> tuple[bytes, bytes]:
     long_way = broker_bin.encode_event(events.encode(VerdictBatch(tuple(answers))))
     return binary_events.encode(VerdictBatch(answers)), long_way
