@@ -27,7 +27,7 @@ from mtc_sensor.errors import BundleError
 from mtc_sensor.features.spec import FeatureSpec, FusionSpec, parse_spec
 from mtc_sensor.models import novelty
 from mtc_sensor.models.forest import FORESTS, OnnxForest
-from mtc_sensor.models.networks import NETWORKS, build_network
+from mtc_sensor.models.networks import NETWORKS, empty_network
 from mtc_sensor.models.schema import BundleConfig
 from mtc_sensor.models.weights import (
     PICKLE_SUFFIXES,
@@ -249,7 +249,7 @@ def _spec(file: Path, config: BundleConfig) -> FeatureSpec:
 
 
 def _network(path: Path, config: BundleConfig, spec: FeatureSpec) -> nn.Module:
-    """Make the network on `meta` (shapes without memory, however large), then read its weights."""
+    """Make the network, however large, without memory for weights, then read these."""
     name, file = config.network.name, path / CONFIG
     if name not in NETWORKS:
         known = {*NETWORKS, *FORESTS}
@@ -257,8 +257,7 @@ def _network(path: Path, config: BundleConfig, spec: FeatureSpec) -> nn.Module:
     if (name == "fusion") != isinstance(spec, FusionSpec):
         raise BundleError(f"{file}: network.name: {name} does not go with input {spec.kind}")
     try:
-        with torch.device("meta"):
-            network = build_network(name, spec.shape, len(config.labels), config.network.args)
+        network = empty_network(name, spec.shape, len(config.labels), config.network.args)
     except (TypeError, ValueError, RuntimeError) as fault:
         raise BundleError(f"{file}: network: {name} cannot be made: {fault}") from fault
     weights = _inside(path, WEIGHTS)

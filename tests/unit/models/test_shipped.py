@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from mtc_sensor.inference import load_models, settings_for
@@ -40,3 +43,13 @@ def test_its_card_says_how_to_make_it_again(name: str) -> None:
 def test_they_are_small() -> None:
     files = [file for path in SHIPPED.values() for file in path.iterdir() if file.is_file()]
     assert sum(file.stat().st_size for file in files) < 5_000_000
+
+
+def test_loading_the_shipped_models_leaves_the_compiler_of_torch_alone() -> None:
+    # it takes seconds to import, at the start of each command
+    code = (
+        "import sys; from mtc_sensor.inference import load_models\n"
+        "from mtc_sensor.models.bundle import find_bundles\n"
+        "load_models(list(find_bundles()), 'cpu'); sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
