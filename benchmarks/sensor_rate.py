@@ -28,7 +28,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from beside import Run, Usage, running
 from recorded import Payloads, add_data_option, describe, machine, record
 
@@ -159,7 +158,8 @@ def stages(samples: Sequence[Sample], options: argparse.Namespace) -> dict[str, 
     payloads = Payloads(samples)
     data = [payloads.of(0, first, 32) for first in range(1, 2049, 32)]
     decoded = [event for event in map(binary_events.decode, data) if isinstance(event, Records)]
-    judge = SampleJudge("sensor", load_models(options.models, options.device))
+    threads = json.loads(options.config).get("threads", 1)
+    judge = SampleJudge("sensor", load_models(options.models, options.device, threads))
     batches = [[Records.concat(decoded[at : at + 8])] for at in range(0, len(decoded), 8)]
     verdicts = [its for batch in batches for said in judge(batch) for its in said]
     sides: dict[str, Callable[[], object]] = {
@@ -193,7 +193,6 @@ def main() -> None:
     parser.add_argument("--overload", action="store_true")
     parser.add_argument("--soak", action="store_true")
     options = parser.parse_args()
-    torch.set_num_threads(json.loads(options.config).get("threads", 1))  # as the sensor does
     samples = record(options.data)
     print(f"{machine()}; {options.device}")
     print(describe(samples))

@@ -185,12 +185,16 @@ class Model:
             return found
 
 
-def load_models(names: Sequence[str], device: str = "auto") -> list[Model]:
+def load_models(names: Sequence[str], device: str = "auto", threads: int = 1) -> list[Model]:
     """Load bundles by shipped name or folder, in their order, ready to serve.
+
+    On a CPU torch then has `threads` in this process. Several that wait for each other on cores
+    with other work took four times as long as one; cores are used by processes.
 
     Raises BundleError for one that is refused, for none, for two of one name, and for one whose
     reference is not what the device computes.
     """
+    torch.set_num_threads(threads)
     models = [_serving(load_bundle(bundle_path(name)), device) for name in names]
     if not models or len({model.name for model in models}) < len(models):
         raise BundleError(f"models: {', '.join(names) or 'none'}: give at least one, and each once")

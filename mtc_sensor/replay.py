@@ -11,7 +11,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mtc_sensor.capture.flows import FlowSettings
@@ -170,7 +169,6 @@ def _work(
     workers: int,
     results: multiprocessing.Queue[Step],
 ) -> None:
-    torch.set_num_threads(1)  # the processes are the parallelism
     models = load_models(setup.models, setup.device)
     for file in range(first, len(paths), workers):
         for step in _judge_file(file, paths[file], setup, models):

@@ -6,8 +6,6 @@ import gc
 import logging
 from collections.abc import Callable
 
-import torch
-
 from mtc_sensor.batching import Batcher
 from mtc_sensor.config import SensorConfig
 from mtc_sensor.errors import MtcError
@@ -33,7 +31,6 @@ class Service:
     """
 
     def __init__(self, config: SensorConfig) -> None:
-        torch.set_num_threads(config.threads)
         self._config = config
         self._measures = Measures()
         self._file = None if config.verdicts is None else VerdictFile(config.verdicts)
@@ -81,7 +78,8 @@ class Service:
 
     def _load(self) -> Judge:
         config = self._config
-        models = load_models(config.models or tuple(find_bundles()), config.device)
+        names = config.models or tuple(find_bundles())
+        models = load_models(names, config.device, config.threads)
         versions = {model.name: model.bundle.config.version for model in models}
         logger.info("models", extra={"fields": versions})
         if settings_for(models).tokens:

@@ -179,6 +179,16 @@ def test_every_model_is_asked(byte_model: Model, flowpic_model: Model) -> None:
     assert set(verdicts.label) <= {"benign", "bot", "worm", "unknown"}
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_torch_has_as_many_threads_as_is_said(tmp_path: Path, threads: int) -> None:
+    before = torch.get_num_threads()
+    try:
+        load_models([str(make_bundle(tmp_path / "a"))], "cpu", threads)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_two_models_of_one_name(tmp_path: Path) -> None:
     path = str(make_bundle(tmp_path / "a"))
     assert [model.name for model in load_models([path], "cpu")] == ["small"]
