@@ -163,7 +163,7 @@ class Measures:
         self._shed[reason] += count
 
     def queue(self, name: str, depth: int) -> None:
-        """Note how many wait in a queue now."""
+        """Note how many wait in a queue now: messages in `inbox`, samples in `batcher`."""
         self._queues[name] = depth
 
     def models(self, names_and_versions: Mapping[str, str]) -> None:

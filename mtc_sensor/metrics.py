@@ -108,7 +108,8 @@ def _work(reading: Reading) -> Iterable[Metric]:
 
 
 def _condition(reading: Reading) -> Iterable[Metric]:
-    depth = GaugeMetricFamily(_PREFIX + "queue_depth", "What waits in a queue.", labels=["queue"])
+    waits = "What waits: messages in the inbox, samples in the batcher."
+    depth = GaugeMetricFamily(_PREFIX + "queue_depth", waits, labels=["queue"])
     for name, waiting in reading.queues.items():
         depth.add_metric([name], waiting)
     yield depth
