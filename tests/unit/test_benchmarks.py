@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -65,3 +66,16 @@ def test_the_sensor_is_measured_and_every_sample_accounted_for() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "0 unaccounted for" in done.stdout
+
+
+@pytest.mark.long
+def test_ten_minutes_of_load_leave_memory_threads_and_files_as_they_were() -> None:
+    command = [sys.executable, str(BENCHMARKS / "sensor_rate.py"), "--models", "byte-cnn"]
+    command += ["flowpic", "--soak", "--rate", "2000", "--seconds", "600"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr
+    grown = re.search(r"two: ([+-][\d.]+)%; threads ([+-]\d+), files ([+-]\d+)", done.stdout)
+    assert grown is not None
+    memory, threads, files = map(float, grown.groups())
+    assert (memory <= 5.0, threads, files) == (True, 0, 0), done.stdout
+    assert "; 0 unaccounted for" in done.stdout
