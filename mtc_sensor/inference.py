@@ -19,7 +19,7 @@ from mtc_sensor.features.spec import FusionSpec
 from mtc_sensor.flow import FlowBatch, Kind
 from mtc_sensor.fusion import Members
 from mtc_sensor.models.bundle import Bundle, bundle_path, check_reference, load_bundle
-from mtc_sensor.models.device import device_of
+from mtc_sensor.models.device import device_of, moved, one_ahead
 from mtc_sensor.models.inputs import Pictures, chunks, inputs_of
 from mtc_sensor.models.novelty import calibrated, feature_width
 from mtc_sensor.models.serving import prepared
@@ -122,7 +122,9 @@ class Model:
         self, inputs: Iterator[Tensor], rows: NDArray[np.int64] | None, count: int
     ) -> Outputs:
         given = count if rows is None else len(rows)
-        values = _stacked(map(self._forward, inputs), (given, len(self.policy.labels) + 1))
+        found = map(self._forward, inputs)
+        parts = one_ahead(found) if self.device.type == "cuda" else found
+        values = _stacked(parts, (given, len(self.policy.labels) + 1))
         if rows is not None:
             values = mean_by_row(values, rows, count)
         return self._calibrated(values[:, :-1], values[:, -1])
@@ -133,7 +135,7 @@ class Model:
         given = len(batch) if rows is None else len(rows)
         width = feature_width(self.bundle.network, self.bundle.spec.shape)
         with torch.inference_mode():
-            parts = (self.bundle.outputs(part)[1].cpu().numpy() for part in inputs)
+            parts = (self.bundle.outputs(part)[1] for part in inputs)
             return _stacked(parts, (given, width))
 
     def inputs(self, batch: FlowBatch) -> tuple[Iterator[Tensor], NDArray[np.int64] | None]:
@@ -163,7 +165,7 @@ class Model:
 
     def _sliced(self, evidence: NDArray[np.float32]) -> Iterator[Tensor]:
         for part in chunks(len(evidence), evidence.shape[1:], BATCH_VALUES[self.device.type]):
-            yield torch.from_numpy(evidence[part]).to(self.device)
+            yield moved(evidence[part], self.device)
 
     def _calibrated(
         self, probabilities: NDArray[np.float32], novelty: NDArray[np.float32]
@@ -173,15 +175,15 @@ class Model:
             probabilities = calibrated(probabilities, novelty, how)
         return Outputs(probabilities, None if self.bundle.neighbours is None else novelty)
 
-    def _forward(self, inputs: Tensor) -> NDArray[np.float32]:
+    def _forward(self, inputs: Tensor) -> Tensor:
         """Return (B, labels + 1): probabilities, then novelty, 0 where it cannot be told."""
         with torch.inference_mode():
             probabilities, features = self.bundle.outputs(_padded(inputs))
             known, count = self.bundle.neighbours, inputs.shape[0]
-            found = np.zeros((count, probabilities.shape[1] + 1), np.float32)
-            found[:, :-1] = probabilities[:count].cpu().numpy()
+            found = probabilities.new_zeros(count, probabilities.shape[1] + 1)
+            found[:, :-1] = probabilities[:count]
             if known is not None:
-                found[:, -1] = known.novelty(features[:count]).cpu().numpy()
+                found[:, -1] = known.novelty(features[:count])
             return found
 
 
@@ -272,7 +274,7 @@ def _padded(inputs: Tensor) -> Tensor:
     return torch.cat([inputs, inputs.new_zeros(room, *shape)]) if room else inputs
 
 
-def _stacked(parts: Iterable[NDArray[np.float32]], shape: tuple[int, int]) -> NDArray[np.float32]:
+def _stacked(parts: Iterable[Tensor], shape: tuple[int, int]) -> NDArray[np.float32]:
     """Return the rows of all parts in one array of `shape`, which is there before they are.
 
     Kept one by one, each would hold the heap above the large inputs that it was computed of: 1500 x
@@ -281,7 +283,7 @@ def _stacked(parts: Iterable[NDArray[np.float32]], shape: tuple[int, int]) -> ND
     rows, end = np.empty(shape, np.float32), 0
     for part in parts:
         begin, end = end, end + len(part)
-        rows[begin:end] = part
+        rows[begin:end] = part.cpu().numpy()
     return rows
 
 

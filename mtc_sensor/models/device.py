@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from mtc_sensor.config import DEVICES
 from mtc_sensor.errors import BundleError
+
+T = TypeVar("T")
 
 
 def device_of(name: str) -> torch.device:
@@ -23,6 +29,28 @@ def device_of(name: str) -> torch.device:
     if device.type == "cuda":
         _check_cuda(device.index or 0)
     return device
+
+
+def moved(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Return an array on a device; a GPU fetches it from pinned memory while others go on."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield each item when the next one has been made.
+
+    What is launched on a GPU comes out of its maker at once, and is waited for when it is looked
+    at: meanwhile the next inputs are made and copied.
+    """
+    made: list[T] = []
+    for item in items:
+        made.append(item)
+        if len(made) > 1:
+            yield made.pop(0)
+    yield from made
 
 
 def _check_cuda(index: int) -> None:

@@ -28,6 +28,7 @@ from mtc_sensor.features.spec import (
 )
 from mtc_sensor.features.tokens import tokens
 from mtc_sensor.flow import FlowBatch, take_ragged
+from mtc_sensor.models.device import moved
 from mtc_sensor.models.sparse import counted
 
 Rows = NDArray[np.int64]
@@ -81,7 +82,7 @@ class _Records:
 
     def take(self, which: Rows, device: torch.device = CPU) -> Tensor:
         batch = self._batch if np.array_equal(which, self.rows) else self._batch.take(which)
-        return torch.from_numpy(self._build(batch)).to(device)
+        return moved(self._build(batch), device)
 
 
 class _Packets:
@@ -94,7 +95,7 @@ class _Packets:
         self.rows = batch.head_rows()
 
     def take(self, which: Rows, device: torch.device = CPU) -> Tensor:
-        return torch.from_numpy(packet_bytes(self._batch, self._spec, which)).to(device)
+        return moved(packet_bytes(self._batch, self._spec, which), device)
 
 
 class Pictures:
@@ -123,4 +124,4 @@ class Pictures:
         packets, offsets = take_ragged(self._offsets, which)
         picture = np.repeat(np.arange(len(which)), np.diff(offsets))
         flat = picture * math.prod(self._shape) + self._index.cell[packets]
-        return torch.from_numpy(flat).to(device)
+        return moved(flat, device)

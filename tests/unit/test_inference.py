@@ -1,6 +1,7 @@
 import copy
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mtc_sensor.features.spec import ByteMatrixSpec, FlowPicSpec
 from mtc_sensor.flow import FlowBatch, Kind, pack_samples
 from mtc_sensor.inference import Model, judge_records, load_models
 from mtc_sensor.models.bundle import load_bundle
+from mtc_sensor.models.device import one_ahead
 from mtc_sensor.models.novelty import described
 
 from .models.bundles import change_config, make_bundle
@@ -177,6 +179,22 @@ def test_every_model_is_asked(byte_model: Model, flowpic_model: Model) -> None:
     asked = len(byte_model.rows(records()))
     assert len(verdicts) == 2 * asked
     assert set(verdicts.label) <= {"benign", "bot", "worm", "unknown"}
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_one_is_made_ahead_of_what_is_looked_at(count: int) -> None:
+    made = list[int]()
+
+    def making() -> Iterator[int]:
+        for number in range(count):
+            made.append(number)
+            yield number
+
+    looked_at = list[int]()
+    for item in one_ahead(making()):
+        looked_at.append(item)
+        assert len(made) == min(item + 2, count)
+    assert looked_at == list(range(count))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
