@@ -133,6 +133,7 @@ def recovery_s(seconds: Sequence[dict[str, float]], normal: float) -> float:
 
 def soak(run: Run, rate: float, seconds: float) -> None:
     """Run at half of `rate` for long."""
+    run.replay(0.0, CHUNK_S)  # the largest batches have taken their memory
     begin = time.monotonic()
     table: list[tuple[float, Usage]] = []
     print("   s   MB  threads  files  p99 ms")
