@@ -19,10 +19,8 @@ export {
 	type FirstPacket: record {
 		## When it came.
 		ts: time;
-		## The connection's counters after it.
-		orig_pkts: count;
-		bytes: count;
-		size: count;
+		## The connection's counter after it, as in :zeek:see:`MTC::Packets`.
+		counter: count;
 		## Its first bytes.
 		head: string;
 	};
@@ -91,10 +89,9 @@ function begin(c: connection)
 		return;
 
 	++connections;
-	local counters = vector(0, p$bytes + ( p$orig_pkts << 17 ) + ( p$size << 18 ));
 	c$mtc = State($orig_h=c$id$orig_h, $orig_p=c$id$orig_p, $orig=c$orig, $resp=c$resp,
 	    $first=p$ts, $end=blocks ? p$ts + block_interval : p$ts + 36500days, $room=max_samples,
-	    $packets=Packets($times=vector(p$ts), $counters=counters),
+	    $packets=Packets($times=vector(p$ts), $counters=vector(0, p$counter)),
 	    $head=head_bytes > 0 ? vector(p$head) : vector());
 	Conn::register_removal_hook(c, sampled_connection_ends);
 	}
@@ -165,10 +162,10 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 	# Of most connections the first packet is the only one: as little as possible is done.
 	if ( threshold == 1 )
 		{
-		local bytes = c$orig$num_bytes_ip + c$resp$num_bytes_ip;
-		c$mtc_first = FirstPacket($ts=get_current_packet_ts(), $orig_pkts=c$orig$num_pkts,
-		    $bytes=bytes, $size=c$orig$size + c$resp$size, $head=head_bytes == 0 ? "" :
-		    get_current_packet()$data[:c?$tunnel ? head_bytes + tunnel_bytes(bytes) : head_bytes]);
+		c$mtc_first = FirstPacket($ts=get_current_packet_ts(), $counter=c$orig$num_bytes_ip +
+		    ( c$resp$num_bytes_ip << 17 ) + ( c$orig$size + c$resp$size << 34 ),
+		    $head=head_bytes == 0 ? "" : get_current_packet()$data[:c?$tunnel ? head_bytes +
+		    tunnel_bytes(c$orig$num_bytes_ip + c$resp$num_bytes_ip) : head_bytes]);
 
 		if ( min_packets > 1 )
 			return;
@@ -178,21 +175,24 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count)
 		if ( c?$mtc )
 			owe(c, c$mtc);
 		}
+	else if ( c?$mtc_followed )
+		{
+		if ( threshold < last_threshold )
+			take_packet(c, c$mtc_followed, threshold);
+		else if ( threshold == last_threshold )
+			{
+			take_packet(c, c$mtc_followed, threshold);
+			follow(c, c$mtc_followed);
+			}
+		}
 	else if ( threshold <= head_packets )
 		early_packet(c, threshold);
-	else if ( c?$mtc_followed && threshold <= last_threshold )
-		{
-		take_packet(c, c$mtc_followed, threshold);
-
-		if ( threshold == last_threshold )
-			follow(c, c$mtc_followed);
-		}
 	}
 
 event connection_flipped(c: connection)
 	{
 	if ( c?$mtc_first )
-		c$mtc_first$orig_pkts = 1 - c$mtc_first$orig_pkts;
+		c$mtc_first$counter = swapped(c$mtc_first$counter);
 	}
 
 function finish(c: connection)

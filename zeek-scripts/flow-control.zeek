@@ -14,21 +14,19 @@ function is_ours(theirs: count, their_run: string, their_node: string, shard: co
 	return F;
 	}
 
-# How many records were published of which no verdict has come and that no ack has settled.
-function unanswered(st: Stream): count
+# Gives up what was published and is not acked: the sensor that got it has gone. No verdict on it is
+# taken any more; what had one is not lost.
+function give_up(st: Stream)
 	{
-	local result = 0;
-	local seq = st$acked + 1;
-
-	while ( seq <= st$sent )
+	while ( st$acked < st$sent )
 		{
-		if ( |st$pending[seq]$models| == 0 )
-			++result;
+		++st$acked;
 
-		++seq;
+		if ( |st$pending[st$acked]$models| == 0 )
+			++st$lost;
+
+		delete st$pending[st$acked];
 		}
-
-	return result;
 	}
 
 # A sensor has come that knows nothing of what was published before, or has missed some of it. In a
@@ -38,11 +36,7 @@ function begin_again(st: Stream)
 	if ( replaying )
 		st$sent = st$acked;
 	else
-		{
-		st$lost += unanswered(st);
-		st$acked = st$sent;
-		forget(st, 0); # What counts as lost gets no verdict, should one come late.
-		}
+		give_up(st);
 
 	st$limit = st$sent;
 	st$heard = current_time();
@@ -92,13 +86,13 @@ event MTC::grant(their_version: count, sensor: string, their_run: string, their_
 		{
 		++st$acked;
 		hook answered(st$pending[st$acked]);
+		delete st$pending[st$acked];
 		}
 
 	if ( st$acked > st$sent )
 		st$sent = st$acked;
 
 	st$limit = st$acked + window;
-	forget(st, kept_records);
 	advance(st);
 	hook progress(st);
 	}

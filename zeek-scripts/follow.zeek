@@ -84,9 +84,12 @@ event ConnThreshold::duration_threshold_crossed(c: connection, threshold: interv
 		# Of a block's first packet the counters tell together with those that were left out.
 		if ( |st$packets$times| == 1 )
 			{
-			local packet = length > 0 ? int_to_count(length) : 0;
-			packet += is_orig != is_flipped(c, st) ? one_packet : 0;
-			st$packets$counters[0] = difference(packet, st$packets$counters[1]);
+			local added = length > 0 ? int_to_count(length) : 0;
+
+			if ( is_orig == is_flipped(c, st) )
+				added = swapped(added);
+
+			st$packets$counters[0] = difference(added, st$packets$counters[1]);
 			}
 		}
 

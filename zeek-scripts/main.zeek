@@ -74,8 +74,8 @@ export {
 		## When each came.
 		times: vector of time;
 		## What the connection had carried before the first of them, and after each. One count
-		## is the sum of three: the bytes of its IP packets, 2^17 times the packets that were the
-		## originator's, and 2^18 times the bytes of the endpoints' *size*; what is more than 64
+		## is the sum of three: the bytes of the originator's IP packets, 2^17 times those of the
+		## responder's, and 2^34 times the bytes of both endpoints' *size*; what is more than 64
 		## bits is cut off.
 		counters: vector of count;
 	};

@@ -35,10 +35,7 @@ function take_packet(c: connection, st: State, pkts: count)
 	if ( now >= st$end )
 		next_block(c, st, pkts, now);
 
-	local p = st$packets;
-	local orig = st$orig;
-	local resp = st$resp;
-	p$times += now;
-	p$counters += orig$num_bytes_ip + resp$num_bytes_ip + ( orig$num_pkts << 17 ) +
-	    ( orig$size + resp$size << 18 );
+	st$packets$times += now;
+	st$packets$counters += st$orig$num_bytes_ip + ( st$resp$num_bytes_ip << 17 ) +
+	    ( st$orig$size + st$resp$size << 34 );
 	}

@@ -28,16 +28,15 @@ export {
 		c: connection;
 		## When, by the wall clock.
 		made: time;
-		## The models of which a verdict came.
-		models: set[string] &default=set();
+		## The models of which a verdict came; few, so a set would cost more.
+		models: vector of string &default=vector();
 	};
 
 	## What becomes of a shard's records.
 	type Stream: record {
 		shard: count;
-		## Records by number, from a few before the first that is not acked.
+		## Records by number that are not acked.
 		pending: table[count] of Pending;
-		forgotten: count &default=0;
 		## All up to *acked* is settled, up to *sent* published, up to *last* waits for that.
 		acked: count &default=0;
 		sent: count &default=0;
@@ -86,8 +85,6 @@ global link_type = 0;
 const batch_records = 32;
 const batch_bytes = 500000;
 
-# How many settled records are kept, for verdicts that come after the ack.
-const kept_records = 256;
 const largest_window = 65536;
 
 function to_microseconds(t: time): count
@@ -172,15 +169,6 @@ function advance(st: Stream)
 
 	if ( st$sent > st$highest )
 		st$highest = st$sent;
-	}
-
-function forget(st: Stream, kept: count)
-	{
-	while ( st$forgotten + kept < st$acked )
-		{
-		++st$forgotten;
-		delete st$pending[st$forgotten];
-		}
 	}
 
 hook sampled(c: connection, r: Record) &priority=-10

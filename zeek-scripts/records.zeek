@@ -45,8 +45,8 @@ export {
 	};
 }
 
-# Where in a counter the originator's packets are.
-const one_packet = 0x20000;
+# As much of a counter as one packet adds to the bytes of one side.
+const length_bits = 0x1ffff;
 
 function difference(before: count, after: count): count
 	{
@@ -58,7 +58,8 @@ function difference(before: count, after: count): count
 function last_length(p: Packets): count
 	{
 	local n = |p$counters|;
-	return difference(p$counters[n - 2], p$counters[n - 1]) & 0x1ffff;
+	local d = difference(p$counters[n - 2], p$counters[n - 1]);
+	return ( d & length_bits ) + ( d >> 17 & length_bits );
 	}
 
 # How many of the connection's packets there were when the last was taken.
@@ -73,13 +74,19 @@ function is_flipped(c: connection, st: State): bool
 	return c$id$orig_p != st$orig_p || c$id$orig_h != st$orig_h;
 	}
 
+# What a packet has added, in the other direction.
+function swapped(d: count): count
+	{
+	return ( d >> 34 << 34 ) + ( ( d & length_bits ) << 17 ) + ( d >> 17 & length_bits );
+	}
+
 # The same packets in the other direction.
 function inverted(p: Packets): Packets
 	{
 	local counters = p$counters[:1];
 
 	for ( i, before in p$counters[:-1] )
-		counters += counters[i] + ( difference(before, p$counters[i + 1]) ^ one_packet );
+		counters += counters[i] + swapped(difference(before, p$counters[i + 1]));
 
 	return Packets($times=p$times, $counters=counters);
 	}

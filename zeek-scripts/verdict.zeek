@@ -66,6 +66,9 @@ export {
 # Verdicts on records that are no longer known, or that had one from the model.
 global stale_verdicts = 0;
 
+# How many models may have an opinion on a record.
+const most_models = 100;
+
 const malicious_flag = 1;
 const unknown_flag = 2;
 
@@ -114,10 +117,14 @@ function raise_notice(v: Verdict)
 # whether it is that. There are thousands in a second: no more is called or looked up than must be.
 function take_opinion(p: Pending, sensor: string, o: Opinion): bool
 	{
-	if ( p$r$uid != o$uid || enum_to_int(p$r$kind) != o$kind || o$model in p$models )
+	if ( p$r$uid != o$uid || enum_to_int(p$r$kind) != o$kind || |p$models| == most_models )
 		return F;
 
-	add p$models[o$model];
+	for ( _, model in p$models )
+		if ( model == o$model )
+			return F;
+
+	p$models += o$model;
 	local v = new_verdict(p, sensor, o);
 
 	if ( hook policy(v) )

@@ -17,9 +17,9 @@ Counts = NDArray[np.uint64]
 UNUSUAL = -1
 """Not the shape that Zeek sends, or not valid."""
 
-PACKET_AT, PAYLOAD_AT = 17, 18
-"""Bits of a difference: below is the IP packet's length, then whether it is the originator's, then
-what it added to the payload."""
+RESPONDER_AT, PAYLOAD_AT = 17, 34
+"""Bits of a difference: below is the IP packet's length if it is the originator's, then the same if
+it is the responder's, then what it added to the payload."""
 
 _TIMES = np.frombuffer(b'{"times":[', np.uint8)
 _COUNTERS = np.frombuffer(b'],"counters":[', np.uint8)
@@ -126,8 +126,12 @@ def _microseconds(text: Bytes, first: int) -> tuple[int, np.uint64]:
 def _packed(time: np.uint64, first: np.uint64, added: np.uint64) -> np.uint64:
     """Return the sample of a packet that came at `time` and `added` that to the counter."""
     offset = min(time - first, _MAX_OFFSET) if time > first else np.uint64(0)
-    length = min(added & np.uint64((1 << PACKET_AT) - 1), MAX_LENGTH)
-    from_responder = ~added >> np.uint64(PACKET_AT) & np.uint64(1)
+    from_originator = added & np.uint64((1 << RESPONDER_AT) - 1)
+    length = from_originator + (
+        added >> np.uint64(RESPONDER_AT) & np.uint64((1 << RESPONDER_AT) - 1)
+    )
+    from_responder = np.uint64(length > from_originator)
+    length = min(length, MAX_LENGTH)
     # What is added can be negative: then the highest bit is set.
     payload = added >> np.uint64(PAYLOAD_AT)
     payload = np.uint64(0) if added >> np.uint64(63) else min(payload, MAX_LENGTH)

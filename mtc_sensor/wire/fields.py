@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mtc_sensor.errors import WireError
 from mtc_sensor.flow import Kind, unpack_samples
 from mtc_sensor.wire import values
-from mtc_sensor.wire._packets import PACKET_AT, PAYLOAD_AT, unpack_text
+from mtc_sensor.wire._packets import PAYLOAD_AT, RESPONDER_AT, unpack_text
 from mtc_sensor.wire.values import MAX_COUNT, Proto, Value, check_counts, vector_items
 
 MAX_HEADS = 8
@@ -100,8 +100,7 @@ def _encode_packed(samples: NDArray[np.uint64]) -> Value:
     offset_us, from_responder, length, payload = unpack_samples(samples)
     if offset_us[:1].any():
         raise WireError(f"a record begins {offset_us[0]} us after its first packet")
-    added = length.astype(np.uint64)
-    added += np.uint64(1 << PACKET_AT) * (from_responder == 0)
+    added = length.astype(np.uint64) << (from_responder * RESPONDER_AT).astype(np.uint64)
     added += payload.astype(np.uint64) << np.uint64(PAYLOAD_AT)
     counters = np.concatenate([np.zeros(1, np.uint64), np.cumsum(added, dtype=np.uint64)])
     times = ",".join([f"{us // 1_000_000}.{us % 1_000_000:06d}" for us in offset_us.tolist()])

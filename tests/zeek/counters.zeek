@@ -25,6 +25,18 @@ event zeek_init() &priority=10
 		event tick();
 	}
 
+# How many records were published of which no verdict has come and that no ack has settled.
+function unanswered(st: Stream): count
+	{
+	local result = 0;
+
+	for ( seq, p in st$pending )
+		if ( seq <= st$sent && |p$models| == 0 )
+			++result;
+
+	return result;
+	}
+
 event zeek_done() &priority=-100
 	{
 	for ( _, st in streams )

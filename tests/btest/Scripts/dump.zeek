@@ -10,8 +10,9 @@ hook sampled(c: connection, r: Record) &priority=-5
 	for ( i, ts in r$packets$times )
 		{
 		local d = difference(counters[i], counters[i + 1]);
-		texts += fmt("%.0f%s%d/%d", interval_to_double(ts - r$start) * 1e6, d >> 17 & 1 == 1 ? ">" : "<",
-		    d & 0x1ffff, d >> 18);
+		local from_responder = d >> 17 & length_bits;
+		texts += fmt("%.0f%s%d/%d", interval_to_double(ts - r$start) * 1e6,
+		    from_responder > 0 ? "<" : ">", ( d & length_bits ) + from_responder, d >> 34);
 		}
 
 	local heads: vector of count;

@@ -94,7 +94,7 @@ event go()
 	    $orig_p=49152/tcp, $resp_h=192.0.2.7, $resp_p=443/tcp, $start_us=1700000000123456,
 	    $packets=to_json(MTC::Packets($times=vector(double_to_time(1700000000.123456),
 	    double_to_time(1700000000.125), double_to_time(1700009999.0)),
-	    $counters=vector(0, 131112, 379717124, 18729867124))),
+	    $counters=vector(0, 40, 24876647186472, 1227476665106472))),
 	    $head=vector(encode_base64(all_bytes(255)), encode_base64("")), $tokens="TLSv12 h2");
 	local second = MTC::Sample($kind=2, $uid="C9", $orig_h=[2001:db8::1], $orig_p=128/icmp,
 	    $resp_h=[2001:db8::2], $resp_p=129/icmp, $start_us=0, $packets=to_json(MTC::Packets($times=vector(), $counters=vector(7))),

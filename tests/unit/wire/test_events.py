@@ -111,7 +111,7 @@ def test_samples_on_the_wire() -> None:
         0, b"CHhAvVGS1DHFjwGM9", IPv4Address("10.0.0.1"), Port(49152, Proto.TCP),
         IPv4Address("192.0.2.7"), Port(443, Proto.TCP), 1_700_000_000_123_456,
     )  # fmt: skip
-    counters = [0, 60 + 2**17 + 8 * 2**18, 1560 + 2**17 + 1456 * 2**18]
+    counters = [0, 60 + 8 * 2**34, 60 + 1500 * 2**17 + 8 * 2**34 + 1448 * 2**34]
     text = f'{{"times":[0.000000,1.250000],"counters":{counters}}}'.replace(" ", "")
     assert one[7:] == (text.encode(), (b"AP9+",), b"a b")
     assert other[:2] == (0, b"C2")
