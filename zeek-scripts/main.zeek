@@ -24,10 +24,10 @@ export {
 	##     @load mtc-sensor
 	option blocks: bool = T;
 
-	## How many packets of a block, or of a final record, are sampled. At least 8. Each packet that
-	## is sampled after the connection's first thousand, or after the first *max_samples* when the
-	## package was loaded, costs a little more.
-	option max_samples: count = 1000;
+	## How many packets of a block, or of a final record, are sampled; at least 8. With bulk traffic
+	## this decides what Zeek spends here. Packets after a connection's first *max_samples*, as it
+	## was when the package was loaded, cost a little more each.
+	option max_samples: count = 500;
 
 	## The length of a block, from the connection's first packet on.
 	option block_interval: interval = 60sec;

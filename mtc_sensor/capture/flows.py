@@ -70,7 +70,7 @@ class FlowSettings:
 
     min_packets: int = 4
     """Connections with fewer packets give no record."""
-    max_samples: int = 1000
+    max_samples: int = 500
     """Samples per block or final record."""
     block_s: float = 60.0
     """Length of a block."""
