@@ -43,7 +43,8 @@ function follow(c: connection, st: State)
 		return;
 		}
 
-	st$overhead = outer_length() - last_length(st$packets);
+	local outer = outer_length();
+	st$overhead = outer > 0 ? outer - last_length(st$packets) : +0;
 	ConnThreshold::set_duration_threshold(c, st$end - c$start_time - 0.5usec);
 	}
 

@@ -3,6 +3,7 @@
 That is less than the payload where segments are sent again or out of order, and more where some
 were never seen. Then it is the packet's length less its headers; and of these it is known that
 their length is divisible by four, and how long they are in other packets of the same direction.
+Where the IP header has no length, whose packet it was is not known either.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ _LEAST, _MOST = 40, 100
 """Bytes of IP and TCP headers without IPv6's extension headers."""
 _WORDS = (_MOST - _LEAST) // 4 + 1
 _MOST_OPTIONS = 40
+_HEADERS = 64
+"""Packets that are shorter may be nothing but headers."""
 _NONE = 1 << 20
 
 
 @njit
 def set_payloads(samples: Counts, offsets: Ints, proto: NDArray[np.uint8], least: Ints) -> None:
-    """Set the payload of packets whose heads are not there.
+    """Set the payload of packets whose heads are not there, and whose they are without a length.
 
     Parameters
     ----------
@@ -44,6 +47,7 @@ def set_payloads(samples: Counts, offsets: Ints, proto: NDArray[np.uint8], least
     for row in range(len(proto)):
         some = samples[offsets[row] : offsets[row + 1]]
         if proto[row] == _TCP:
+            _turn_offloaded(some)
             _find_usual(some, usual, counts, least[row])
             _set_segments(some, usual, least[row], sent)
         else:
@@ -79,6 +83,28 @@ def _set_segments(samples: Counts, usual: Ints, least: int, sent: Ints) -> None:
 
 
 @inline
+def _turn_offloaded(samples: Counts) -> None:
+    """Find whose packets those are whose IP header has no length.
+
+    They add no bytes to either side, so that they seem to be the originator's. One host has left
+    their segmentation to its network card, and the other side acknowledges them: most of the next
+    packets without payload are not that host's. If the capture lacks some of it, that is added by
+    what acknowledges it.
+    """
+    acks_of, votes = -1, 0
+    for back in range(1, len(samples) + 1):
+        side, length, added = _fields(samples[len(samples) - back])
+        if length == 0 and acks_of >= 0:
+            votes += 1 - 2 * acks_of
+        elif length > 0 and (added == 0 or length < min(added, _HEADERS)):
+            acks_of = side
+    if votes > 0:
+        for at in range(len(samples)):
+            if samples[at] >> LENGTH_AT & MAX_LENGTH == 0:
+                samples[at] |= np.uint64(1) << DIR_AT
+
+
+@inline
 def _fields(sample: np.uint64) -> tuple[int, int, int]:
     """Return direction, length, and what was added."""
     # Signed: numba makes a float of the difference of a count and an integer.
@@ -101,7 +127,7 @@ def _find_usual(samples: Counts, usual: Ints, counts: Ints, otherwise: int) -> N
         rest = length - added
         if added > 0 and _LEAST <= rest <= _MOST and rest % 4 == 0:
             counts[side, (rest - _LEAST) // 4] += 1
-        elif added == 0 and _LEAST <= rest < 64:
+        elif added == 0 and _LEAST <= rest < _HEADERS:
             usual[side] = min(usual[side], rest - rest % 4)
     for side in range(2):
         most = np.argmax(counts[side])

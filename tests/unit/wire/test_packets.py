@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtc_sensor.flow import pack_samples, unpack_samples
+from mtc_sensor.flow import Samples, pack_samples, unpack_samples
 from mtc_sensor.wire._payloads import set_payloads
 from mtc_sensor.wire.fields import Packed, codec_of
 
@@ -69,11 +71,15 @@ def test_what_is_written_is_read(packets: list[tuple[int, bool, int, int]]) -> N
 
 def payloads(proto: int, least: int, *packets: tuple[int, int, int]) -> list[int]:
     """Return what is payload of packets of one record: direction, length, and what they added."""
+    return [int(payload) for payload in told(proto, least, packets).payload]
+
+
+def told(proto: int, least: int, packets: Sequence[tuple[int, int, int]]) -> Samples:
     sides, lengths, added = (np.array(column, np.int64) for column in zip(*packets, strict=True))
     samples = pack_samples(np.zeros(len(packets), np.int64), sides, lengths, added)
     offsets = np.array([0, len(packets)], np.int64)
     set_payloads(samples, offsets, np.array([proto], np.uint8), np.array([least], np.int64))
-    return [int(payload) for payload in unpack_samples(samples).payload]
+    return unpack_samples(samples)
 
 
 HANDSHAKE = ((ORIG, 60, 0), (RESP, 60, 0), (ORIG, 52, 0))
@@ -127,6 +133,29 @@ def test_a_tcp_record_that_adds_nothing(
     packets: tuple[tuple[int, int, int], ...], expected: list[int]
 ) -> None:
     assert payloads(TCP, 40, *packets) == expected
+
+
+@pytest.mark.parametrize(
+    ("packets", "side"),
+    [
+        (((ORIG, 152, 100), (ORIG, 0, 2896), (ORIG, 52, 0)), RESP),
+        (((RESP, 152, 100), (ORIG, 0, 2896), (RESP, 52, 0)), ORIG),
+        # The one before says nothing of it, nor does data that follows.
+        (((ORIG, 52, 0), (ORIG, 0, 2896), (ORIG, 600, 548), (RESP, 52, 0)), ORIG),
+        # Cut short: the rest is added when it is acknowledged, or by the next of its own.
+        (((ORIG, 152, 100), (ORIG, 0, 42), (ORIG, 52, 2854), (RESP, 52, 0)), RESP),
+        (((ORIG, 152, 100), (ORIG, 0, 42), (RESP, 600, 3402), (ORIG, 52, 0)), RESP),
+        # All are of one host.
+        (((ORIG, 0, 9), (RESP, 40, 0), *2 * ((ORIG, 0, 9), (ORIG, 40, 0))), RESP),
+        (((ORIG, 0, 2896),), ORIG),
+    ],
+)
+def test_whose_packets_without_a_length_are(
+    packets: tuple[tuple[int, int, int], ...], side: int
+) -> None:
+    found = told(TCP, 40, packets)
+    assert set(found.responder[found.ip_len == 0].tolist()) == {side}
+    assert found.responder[found.ip_len > 0].tolist() == [one[0] for one in packets if one[1]]
 
 
 def test_payload_of_datagrams() -> None:
