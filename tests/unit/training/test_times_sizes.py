@@ -38,9 +38,9 @@ def test_flows_become_blocks_as_in_a_capture() -> None:
     assert taken.responder.tolist() == [False, True, False, True, False]
 
 
-def test_a_block_holds_a_thousand_packets() -> None:
+def test_a_block_holds_five_hundred_packets() -> None:
     batch = made([0] * 1500, list(range(1500)), [False] * 1500)
-    assert batch.packets.tolist() == [1000]
+    assert batch.packets.tolist() == [500]
 
 
 def test_small_flows_give_nothing() -> None:
