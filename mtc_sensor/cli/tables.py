@@ -73,7 +73,7 @@ def _talkers(summary: Summary) -> Table:
     table = Table(title="\nTop talkers", title_justify="left", box=None, pad_edge=False)
     table.add_column("originator")
     table.add_column("flows", justify="right")
-    table.add_column("IP bytes", justify="right")
+    table.add_column("sampled bytes", justify="right")
     for host, flows, size in summary.top_talkers(_SHOWN_TALKERS):
         table.add_row(host, f"{flows:,}", decimal(size))
     return table
