@@ -3,7 +3,7 @@
 Each function changes a random `share` of the records. Change of the round-trip time, time shift and
 packet loss: Horowicz, Shapira, Shavitt: "A few shots traffic classification with mini-FlowPic
 augmentations", ACM IMC 2022. Cutting and the words are ours: the data sets end flows after 15 s,
-50, 200 or 1000 packets, and a model must not tell labels by that.
+50, 200 or 500 packets, and a model must not tell labels by that.
 """
 
 from __future__ import annotations
