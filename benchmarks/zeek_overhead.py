@@ -56,6 +56,8 @@ HEADERS = [
     ("offset", "u1"), ("flags", "u1"), ("window", ">u2"), ("tcp_sum", ">u4"),
 ]  # fmt: skip
 SYN, ACK, FIN = 0x02, 0x10, 0x01
+LATEST = 2**31 - 1000
+"""In seconds, with room for a sweep after it."""
 
 
 @dataclass(frozen=True)
@@ -221,8 +223,10 @@ def swept(path: Path, connections: int, folder: Path) -> Path:
     """Write a copy of a capture (little-endian, microseconds) that ends with a sweep."""
     data, at, last = path.read_bytes(), FILE_HEADER.nbytes, 0
     while at < len(data):
-        last, _, length = struct.unpack_from("<3I", data, at)
+        second, _, length = struct.unpack_from("<3I", data, at)
         at += 16 + length
+        # To Zeek what is later has come before 1970: it passes over such packets.
+        last = max(last, second) if second < LATEST else last
     frames = lone_packets(np.random.default_rng(1), connections, 64)
     frames["sec"] += last - frames["sec"].min() + 1
     sweep = folder / "sweep.pcap"
