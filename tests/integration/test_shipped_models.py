@@ -10,6 +10,7 @@ from mtc_sensor.training.manifest import read_manifest
 from mtc_sensor.training.metrics import auroc
 from mtc_sensor.training.store import Store
 from mtc_sensor.training.tasks import TASKS, Labelled, load
+from mtc_sensor.verdict import UNKNOWN
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 
@@ -39,11 +40,17 @@ def test_malware_is_told_and_few_alarms_are_raised(name: str, data: Path, tmp_pa
     assert (malice[positive] >= threshold).mean() > 0.5
 
 
-def test_flowpic_asserts_little_that_is_wrong(data: Path, tmp_path: Path) -> None:
-    sets = {"iscx-joy", "ucdavis-quic", "benign"}
-    model, task = judged("flowpic", "categories", sets, data, tmp_path)
-    probabilities = model.predict(task.flows)
-    sure = probabilities.max(1) >= max(model.policy.unknown_below, 0.7)
-    right = probabilities.argmax(1) == task.label
-    assert sure.mean() > 0.3
-    assert right[sure].mean() > 0.85
+def test_flowpic_tells_its_services(data: Path, tmp_path: Path) -> None:
+    model, task = judged("flowpic", "ucdavis", {"ucdavis-quic"}, data, tmp_path)
+    said = np.array(model.judge(task.flows).label)
+    truth = np.array(TASKS["ucdavis"].labels)[task.label]
+    asserted = said != UNKNOWN
+    assert asserted.mean() > 0.9
+    assert (said == truth)[asserted].mean() > 0.99
+
+
+def test_flowpic_asserts_next_to_nothing_of_other_traffic(data: Path, tmp_path: Path) -> None:
+    model, task = judged("flowpic", "malicious", {"benign", "malware"}, data, tmp_path)
+    verdicts = model.judge(task.flows)
+    assert len(verdicts) > 500
+    assert (~verdicts.unknown).mean() < 0.02
