@@ -18,14 +18,13 @@ from functools import partial
 
 import numpy as np
 import torch
-from recorded import add_data_option, describe, machine, record
+from recorded import add_data_option, columns, describe, machine, record
 from torch import Tensor
 
 from mtc_sensor.flow import FlowBatch
 from mtc_sensor.inference import Model, load_models
 from mtc_sensor.models.bundle import find_bundles
 from mtc_sensor.wire.assemble import to_flow_batch
-from mtc_sensor.wire.records import Records
 
 SINGLE = 100
 """Records that the plain loop is timed with."""
@@ -105,7 +104,7 @@ def main() -> None:
     models = load_models(options.models, options.device, options.threads)
     print(f"{machine()}; {models[0].device}, {torch.get_num_threads()} threads of torch")
     print(describe(samples))
-    records = to_flow_batch([Records.of(samples)])
+    records = to_flow_batch([columns(samples)])
     print(
         "records/s:    batch plain loop    outputs      judge  malicious outputs/plain judge/plain"
     )

@@ -23,8 +23,9 @@ from mtc_sensor.capture.flows import FlowSettings
 from mtc_sensor.capture.records import CaptureFile
 from mtc_sensor.errors import CaptureError
 from mtc_sensor.flow import FlowBatch, address_texts
-from mtc_sensor.wire import binary_events
-from mtc_sensor.wire.events import Sample, SampleBatch
+from mtc_sensor.wire import binary_events, lines
+from mtc_sensor.wire.records import Records, StreamId
+from mtc_sensor.wire.sample import Sample, batch_of, write
 from mtc_sensor.wire.values import Port, Proto
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,13 +97,18 @@ def _samples(batch: FlowBatch) -> Iterator[Sample]:
         )
 
 
+def columns(samples: Sequence[Sample]) -> Records:
+    """Return samples as the sensor has them, numbered from 1 on."""
+    return lines.read([*map(write, samples)], StreamId(RUN, NODE, 0), 1, _ETHERNET)
+
+
 class Payloads:
     """Samples in Broker's binary format, over and over, each time with another number."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         # Shard and seq follow each other; then come the link type and a vector of one record.
         number, rest = _count(0) + _count(_SEQ), _count(_ETHERNET) + b"\x0e\x01"
-        parts = [binary_events.encode(SampleBatch((s,))).split(number + rest) for s in samples]
+        parts = [binary_events.encode(batch_of([s])).split(number + rest) for s in samples]
         self._header = parts[0][0]
         self._records = [record for _, record in parts]
 
@@ -120,7 +126,7 @@ def _count(number: int) -> bytes:
 def describe(samples: Sequence[Sample]) -> str:
     """Say in one line what `samples` are."""
     packets = [len(sample.samples) for sample in samples]
-    size = np.mean([len(binary_events.encode(SampleBatch((sample,)))) for sample in samples])
+    size = np.mean([len(binary_events.encode(batch_of([sample]))) for sample in samples])
     heads = np.mean([len(sample.head) for sample in samples])
     return (
         f"{len(samples)} samples: {np.mean(packets):.1f} packets on average (median "

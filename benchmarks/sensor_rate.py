@@ -35,8 +35,8 @@ from mtc_sensor.inference import load_models
 from mtc_sensor.judging import SampleJudge
 from mtc_sensor.outputs.zeek_event import verdict_events
 from mtc_sensor.wire import binary_events
-from mtc_sensor.wire.events import Sample
 from mtc_sensor.wire.records import Records
+from mtc_sensor.wire.sample import Sample
 
 FRACTIONS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 CHUNK_S = 10.0

@@ -1,4 +1,4 @@
-"""Samples decoded: typed JSON (WebSocket) against Broker's binary format (ZeroMQ), in one run.
+"""Samples decoded: JSON (WebSocket) against Broker's binary format (ZeroMQ), in one run.
 
     python benchmarks/wire_decode.py
 
@@ -21,8 +21,8 @@ from recorded import ROOT, add_data_option, describe, machine, record
 
 from mtc_sensor.wire import binary_events, events, topics, websocket_api
 from mtc_sensor.wire.envelope import ZeekEvent
-from mtc_sensor.wire.events import Sample, SampleBatch
 from mtc_sensor.wire.records import Records
+from mtc_sensor.wire.sample import Sample, batch_of
 from mtc_sensor.wire.websocket_api import DataMessage
 
 TOGETHER = 32
@@ -33,9 +33,9 @@ def from_json(text: str) -> Records:
     """Decode a message of Zeek's WebSocket API, as the transport does."""
     message = websocket_api.decode(text)
     assert isinstance(message, DataMessage)
-    event = events.decode(ZeekEvent.from_value(message.value))
-    assert isinstance(event, SampleBatch)
-    return Records.of(event.records)
+    records = events.decode(ZeekEvent.from_value(message.value))
+    assert isinstance(records, Records)
+    return records
 
 
 def from_binary(payload: bytes) -> Records:
@@ -50,7 +50,7 @@ def written(samples: Sequence[Sample], together: int) -> tuple[list[str], list[b
     texts, data = [], []
     for first in range(0, len(samples), together):
         some = enumerate(samples[first : first + together], first + 1)
-        batch = SampleBatch(tuple(replace(sample, seq=seq) for seq, sample in some))
+        batch = batch_of([replace(sample, seq=seq) for seq, sample in some])
         value = events.encode(batch).to_value()
         texts.append(websocket_api.encode(DataMessage(topics.samples_of(0), value)))
         data.append(binary_events.encode(batch))
@@ -86,9 +86,9 @@ def compare(name: str, texts: Sequence[str], data: Sequence[bytes], repeat: int)
         lambda: [json.loads(text) for text in texts],
         lambda: [from_binary(payload) for payload in data],
     )
-    typed, tree, packed = (1e6 * s / count for s in best_of(sides, repeat))
+    text, tree, packed = (1e6 * s / count for s in best_of(sides, repeat))
     print(
-        f"{name:>24s} {typed:10.1f} {tree:11.1f} {packed:8.1f} {typed / packed:13.1f}x "
+        f"{name:>24s} {text:10.1f} {tree:11.1f} {packed:8.1f} {text / packed:13.1f}x "
         f"{tree / packed:13.1f}x",
         flush=True,
     )
@@ -106,7 +106,7 @@ def main() -> None:
     samples = record(options.data, options.samples)
     print(machine())
     print(describe(samples))
-    print(f"{'microseconds of':>24s} typed JSON  json.loads   binary  typed/binary  loads/binary")
+    print(f"{'microseconds of':>24s}       JSON  json.loads   binary   JSON/binary  loads/binary")
     text, data = (
         (WIRE / "MTC-sample_batch.json").read_text(),
         (WIRE / "MTC-sample_batch.bin").read_bytes(),

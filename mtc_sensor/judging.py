@@ -23,8 +23,9 @@ from mtc_sensor.verdict import Verdicts
 from mtc_sensor.wire import binary_events, events
 from mtc_sensor.wire.answers import Answers
 from mtc_sensor.wire.assemble import to_flow_batch
-from mtc_sensor.wire.events import Sample, SampleBatch, Verdict
+from mtc_sensor.wire.events import Verdict
 from mtc_sensor.wire.records import Records
+from mtc_sensor.wire.sample import Sample, batch_of
 from mtc_sensor.wire.values import Port, Proto
 
 Answer: TypeAlias = tuple[NDArray[np.int64], Verdicts]
@@ -94,7 +95,7 @@ class SampleJudge:
 
     def warm_up(self) -> None:
         """Let everything that is loaded or compiled at its first use be used."""
-        message = binary_events.encode(SampleBatch((_made_up(),)))
+        message = binary_events.encode(batch_of([_made_up()]))
         records = binary_events.decode(message)
         assert isinstance(records, Records)
         batch = to_flow_batch([records], self._head_bytes)

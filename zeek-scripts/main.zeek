@@ -89,7 +89,7 @@ export {
 		orig_p: port;
 		resp_h: addr;
 		resp_p: port;
-		## When the record's first packet came.
+		## When the record's first packet came; published are *packets*, of which that is the first.
 		start: time;
 		packets: Packets;
 		## The first bytes of the connection's first packets, from the link layer on. Only the
@@ -112,25 +112,19 @@ export {
 	## r: The record.
 	global sampled: hook(c: connection, r: Record);
 
-	## A record as it crosses the bus, in plain values.
-	type Sample: record {
-		kind: count;
-		uid: string;
-		orig_h: addr;
-		orig_p: port;
-		resp_h: addr;
-		resp_p: port;
-		start_us: count;
-		## :zeek:see:`MTC::Packets` in JSON, which is one value on the wire; a vector has one for each.
-		packets: string;
-		## In Base64.
-		head: vector of string;
-		tokens: string;
-	};
-
 	## Records of connections, numbered from *seq* on; from exporters to the sensor of a shard.
+	##
+	## records: Each a line of nine parts with ``|`` between them::
+	##
+	##              kind|uid|orig_h|orig_p|resp_h|resp_p|heads|packets|tokens
+	##
+	##          *kind* is a number; addresses and ports are as Zeek prints them. *heads* are in
+	##          Base64, with commas between them; a single empty one is the same as none. *packets*
+	##          are :zeek:see:`MTC::Packets` in JSON, of which the first time is the record's start.
+	##          *tokens* may hold ``|``. It is one value on the wire: a record, or a vector, has one
+	##          for each of its fields, and Zeek converts each several times.
 	global sample_batch: event(version: count, run: string, node: string, shard: count, seq: count,
-	    link: count, records: vector of Sample);
+	    link: count, records: vector of string);
 
 	## What a model says of a record, as it crosses the bus: all else of the record is known here.
 	## What the sensor leaves out has a value for which the opinion is passed over.

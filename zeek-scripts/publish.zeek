@@ -87,11 +87,6 @@ const batch_bytes = 500000;
 
 const largest_window = 65536;
 
-function to_microseconds(t: time): count
-	{
-	return double_to_count(time_to_double(t) * 1000000.0);
-	}
-
 function encoded(head: vector of string): vector of string
 	{
 	local result: vector of string;
@@ -113,24 +108,24 @@ function status_topic(shard: count): string
 	return fmt("/zeek/mtc/sensors/%d/", shard);
 	}
 
-function to_sample(r: Record): Sample
+# As MTC::sample_batch says; its text can hold bars, so it comes last.
+function to_line(r: Record): string
 	{
-	return Sample($kind=int_to_count(enum_to_int(r$kind)), $uid=r$uid, $orig_h=r$orig_h,
-	    $orig_p=r$orig_p, $resp_h=r$resp_h, $resp_p=r$resp_p, $start_us=to_microseconds(r$start),
-	    $packets=to_json(r$packets), $head=encoded(r$head), $tokens=r$tokens);
+	return cat_sep("|", "", enum_to_int(r$kind), r$uid, r$orig_h, r$orig_p, r$resp_h, r$resp_p,
+	    join_string_vec(encoded(r$head), ","), to_json(r$packets), r$tokens);
 	}
 
 # Publishes as many of the records *first* to *last* as go into one event; returns the next number.
 function publish_batch(st: Stream, first: count, last: count): count
 	{
-	local records: vector of Sample;
+	local records: vector of string;
 	local bytes = 0;
 	local seq = first;
 
 	while ( seq <= last && |records| < batch_records && bytes < batch_bytes )
 		{
 		local r = st$pending[seq]$r;
-		records += to_sample(r);
+		records += to_line(r);
 		bytes += 39 * |r$packets$times| + 2 * head_bytes * |r$head| + |r$tokens|;
 		++seq;
 		}

@@ -1,29 +1,25 @@
 """Captures through `zeek -r` with our scripts: the records are those that a cluster would sample.
 
-No bus is between: a script prints what would be published, five lines a record, and what it prints
-goes through the decoder that samples off the bus go through.
+No bus is between: a script prints the link type and the lines that would be published, and these go
+through the decoder that samples off the bus go through.
 """
 
 from __future__ import annotations
 
-import base64
 import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from ipaddress import ip_address
 from itertools import islice
 from pathlib import Path
 from typing import IO
 
 from mtc_sensor.capture.flows import FlowSettings
-from mtc_sensor.errors import CaptureError
+from mtc_sensor.errors import CaptureError, WireError
 from mtc_sensor.training.flow_records import Part
+from mtc_sensor.wire import lines
 from mtc_sensor.wire.assemble import to_flow_batch
-from mtc_sensor.wire.events import Sample
-from mtc_sensor.wire.fields import Packed, codec_of
-from mtc_sensor.wire.records import Records
-from mtc_sensor.wire.values import Address, Port, Proto, unmap_address
+from mtc_sensor.wire.records import StreamId
 from mtc_sensor.zeek import program, scripts, token_script
 
 _PRINT = """\
@@ -32,19 +28,13 @@ redef Log::default_writer = Log::WRITER_NONE;
 event network_time_init()
 	{
 	link_type = int_to_count(packet_source()$link_type);
+	print link_type;
 	}
 hook sampled(c: connection, r: Record) &priority=-5
 	{
-	local start = to_microseconds(r$start);
-	print fmt("%d %s %s %s", r$kind, r$uid, r$orig_h, r$orig_p);
-	print fmt("%s %s %d %d", r$resp_h, r$resp_p, start, link_type);
-	print join_string_vec(encoded(r$head), " ");
-	print to_json(r$packets);
-	print r$tokens;
+	print to_line(r);
 	}
 """
-_PACKED = codec_of(Packed)
-_LINES = 5
 _RECORDS_AT_ONCE = 1024
 _BEFORE_IP = 80
 """Bytes of a head that link layer and tunnels may take."""
@@ -62,17 +52,19 @@ def read_zeek(path: Path, settings: FlowSettings, dropped: Counter[str]) -> Iter
             told.open("w") as errors,
             subprocess.Popen(  # noqa: S603 - no shell
                 command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=errors, text=True, errors="replace",
+                stderr=errors,
             ) as process,
         ):  # fmt: skip
             assert process.stdout is not None
             try:
                 yield from _records(process.stdout, settings)
+            except WireError as fault:
+                raise CaptureError(f"{path}: {fault}") from fault
             finally:
                 process.terminate()
         if process.returncode > 0:
-            lines = told.read_text(errors="replace").splitlines()
-            said = " | ".join(line.strip() for line in lines[-_TOLD_LINES:]) or "nothing"
+            last = told.read_text(errors="replace").splitlines()[-_TOLD_LINES:]
+            said = " | ".join(line.strip() for line in last) or "nothing"
             raise CaptureError(f"{path}: zeek ended with code {process.returncode} and said {said}")
 
 
@@ -86,40 +78,10 @@ def _options(settings: FlowSettings) -> list[str]:
     ]
 
 
-def _records(lines: IO[str], settings: FlowSettings) -> Iterator[Part]:
-    while chunk := list(islice(lines, _LINES * _RECORDS_AT_ONCE)):
-        whole = range(0, len(chunk) - _LINES + 1, _LINES)
-        samples = [_sample(*chunk[at : at + _LINES]) for at in whole]
-        if samples:
-            yield to_flow_batch([Records.of(samples)], settings.head_bytes), None
-
-
-def _sample(first: str, second: str, head: str, packets: str, tokens: str) -> Sample:
-    kind, uid, orig_h, orig_p = first.split()
-    resp_h, resp_p, start_us, link = second.split()
-    return Sample(
-        run="",
-        node="",
-        shard=0,
-        seq=0,
-        kind=int(kind),
-        uid=uid,
-        orig_h=_address(orig_h),
-        orig_p=_port(orig_p),
-        resp_h=_address(resp_h),
-        resp_p=_port(resp_p),
-        start_us=int(start_us),
-        samples=_PACKED.decode(packets.strip().encode()),
-        link=int(link),
-        head=tuple(map(base64.b64decode, head.split())),
-        tokens=tokens.strip(),
-    )
-
-
-def _address(text: str) -> Address:
-    return unmap_address(ip_address(text))
-
-
-def _port(text: str) -> Port:
-    number, proto = text.split("/")
-    return Port(int(number), Proto[proto.upper()])
+def _records(printed: IO[bytes], settings: FlowSettings) -> Iterator[Part]:
+    link, stream = int(printed.readline() or b"0"), StreamId("", "", 0)
+    while chunk := list(islice(printed, _RECORDS_AT_ONCE)):
+        # A Zeek that is killed leaves a line unfinished.
+        whole = [line[:-1] for line in chunk if line.endswith(b"\n")]
+        if whole:
+            yield to_flow_batch([lines.read(whole, stream, 1, link)], settings.head_bytes), None

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from mtc_sensor.errors import WireError
 from mtc_sensor.measures import Measures
-from mtc_sensor.wire.events import MtcEvent, SampleBatch
+from mtc_sensor.wire.events import MtcEvent
 from mtc_sensor.wire.records import Records
 
 INBOX_SIZE = 1024
@@ -211,8 +211,7 @@ class Transport(ABC):
         """Decode a message; count it if it is malformed."""
         begin = time.perf_counter()
         try:
-            event = decode(message)
-            return Records.of(event.records) if isinstance(event, SampleBatch) else event
+            return decode(message)
         except WireError as error:
             self.counts["undecodable"] += 1
             logger.debug("undecodable message: %s", error)

@@ -36,6 +36,7 @@ from mtc_sensor.transports.broker_values import from_broker, to_broker
 from mtc_sensor.wire import events, topics
 from mtc_sensor.wire.envelope import ZeekEvent
 from mtc_sensor.wire.events import MtcEvent, VerdictBatch
+from mtc_sensor.wire.records import Records
 
 _INSTEAD = (
     "use transport.kind: websocket (any Zeek from 8.0 on, see Cluster::listen_websocket) or zeromq"
@@ -270,7 +271,7 @@ class Broker(Transport):
                     self._renew(link)
                 self._inbox.tell(Subscribed(topics.exporter(node), self.generation))
 
-    def _decode(self, data: Any) -> MtcEvent:
+    def _decode(self, data: Any) -> MtcEvent | Records:
         return events.decode(ZeekEvent.from_value(from_broker(data)))
 
 

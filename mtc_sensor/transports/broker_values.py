@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from mtc_sensor.errors import WireError
-from mtc_sensor.wire.values import (
-    Port,
-    Proto,
-    Timestamp,
-    Value,
-    check_depth,
-    vector_items,
-)
+from mtc_sensor.wire.values import Timestamp, Value, check_depth, vector_items
 
 
 def to_broker(value: Value, bindings: ModuleType) -> Any:
@@ -25,11 +17,9 @@ def to_broker(value: Value, bindings: ModuleType) -> Any:
     items = vector_items(value)
     if items is not None:
         return [to_broker(item, bindings) for item in items]
-    if isinstance(value, Port):
-        return bindings.Port(value.number, bindings.Port.Protocol(int(value.proto)))
     if type(value) is int:
         return bindings.Count(value)
-    if isinstance(value, float | bytes | IPv4Address | IPv6Address):
+    if isinstance(value, float | bytes):
         return value
     raise WireError(f"a {type(value).__name__} has no place in an MTC event")
 
@@ -49,22 +39,9 @@ def from_broker(data: Any, depth: int = 0) -> Value:
     return reader(data)
 
 
-def _address(data: Any) -> Value:
-    address = data.as_address()
-    raw = address.bytes()
-    return IPv4Address(raw[-4:]) if address.is_v4() else IPv6Address(raw)
-
-
-def _port(data: Any) -> Value:
-    port = data.as_port()
-    return Port(port.number(), Proto(int(port.get_type())))
-
-
 _READERS: dict[str, Callable[[Any], Value]] = {
     "Count": lambda data: int(data.as_count()),
     "Real": lambda data: float(data.as_real()),
     "String": lambda data: bytes(data.as_string()),
     "Timestamp": lambda data: Timestamp(round(data.as_timestamp() * 1e9)),
-    "Address": _address,
-    "Port": _port,
 }

@@ -22,6 +22,7 @@ from mtc_sensor.transports.base import MAX_MESSAGE, Backoff, Connected, Inbox, T
 from mtc_sensor.wire import events, websocket_api
 from mtc_sensor.wire.envelope import ZeekEvent
 from mtc_sensor.wire.events import MtcEvent, VerdictBatch
+from mtc_sensor.wire.records import Records
 from mtc_sensor.wire.websocket_api import Ack, DataMessage, ErrorMessage
 
 APPLICATION = "mtc-sensor"
@@ -137,7 +138,7 @@ class WebSocket(Transport):
             with suppress(TimeoutError):
                 self._deliver(self._decode, [connection.recv(_RECEIVE_S)])
 
-    def _decode(self, frame: str | bytes) -> MtcEvent:
+    def _decode(self, frame: str | bytes) -> MtcEvent | Records:
         message = websocket_api.decode(_text(frame))
         if isinstance(message, ErrorMessage):
             logger.error("websocket %s: Zeek says %s", self._url, message)

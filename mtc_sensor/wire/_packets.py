@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mtc_sensor._jit import inline, njit
+from mtc_sensor._jit import inline
 
 Bytes = NDArray[np.uint8]
 Counts = NDArray[np.uint64]
@@ -34,23 +34,23 @@ _OFFSET_AT, DIR_AT, LENGTH_AT = np.uint64(33), np.uint64(32), np.uint64(16)
 
 
 @inline
-def read_packets(text: Bytes, out: Counts) -> int:
+def read_packets(text: Bytes, at: int, out: Counts) -> tuple[int, int, np.uint64]:
     """Read the packets of a record.
 
     Parameters
     ----------
     text
-        (b,) ``{"times":[...],"counters":[...]}``, seconds and counts in decimal.
+        (b,) from `at` on ``{"times":[...],"counters":[...]}``, seconds and counts in decimal.
     out
         Room for half as many as `text` has bytes; receives packed samples whose payload is what
         the packet added to the connection's.
 
     Returns
     -------
-    int
-        How many packets there are, or `UNUSUAL`.
+    tuple
+        Where they end, or `UNUSUAL`; how many there are; the first's time in microseconds, or 0.
     """
-    at = _literal(text, 0, _TIMES)
+    at = read_literal(text, at, _TIMES)
     count = 0
     while 0 <= at < len(text) and (count > 0 or text[at] != ord("]")):
         at, out[count] = _microseconds(text, at)
@@ -58,27 +58,20 @@ def read_packets(text: Bytes, out: Counts) -> int:
         if at < 0 or text[at] != ord(","):
             break
         at += 1
-    at = _literal(text, at, _COUNTERS)
-    at, before = _decimal(text, at)
+    at = read_literal(text, at, _COUNTERS)
+    at, before = read_decimal(text, at)
     first = out[0] if count else np.uint64(0)
     for packet in range(count):
         if at < 0 or text[at] != ord(","):
-            return UNUSUAL
-        at, after = _decimal(text, at + 1)
+            return UNUSUAL, count, first
+        at, after = read_decimal(text, at + 1)
         out[packet] = _packed(out[packet], first, after - before)
         before = after
-    at = _literal(text, at, _END)
-    return count if at == len(text) else UNUSUAL
-
-
-@njit
-def unpack_text(text: Bytes, out: Counts) -> int:
-    """Call `read_packets`."""
-    return int(read_packets(text, out))
+    return read_literal(text, at, _END), count, first
 
 
 @inline
-def _literal(text: Bytes, at: int, literal: Bytes) -> int:
+def read_literal(text: Bytes, at: int, literal: Bytes) -> int:
     """Return where a literal ends that is to begin at `at`, or `UNUSUAL`."""
     if at < 0 or len(text) - at < len(literal):
         return UNUSUAL
@@ -89,7 +82,7 @@ def _literal(text: Bytes, at: int, literal: Bytes) -> int:
 
 
 @inline
-def _decimal(text: Bytes, first: int) -> tuple[int, np.uint64]:
+def read_decimal(text: Bytes, first: int) -> tuple[int, np.uint64]:
     """Read a count; return where it ends, within the text, or `UNUSUAL`, and it."""
     at, number = first, np.uint64(0)
     while 0 <= at < len(text) and 48 <= text[at] <= 57:
@@ -104,8 +97,8 @@ def _decimal(text: Bytes, first: int) -> tuple[int, np.uint64]:
 
 @inline
 def _microseconds(text: Bytes, first: int) -> tuple[int, np.uint64]:
-    """Read seconds, which may have a fraction, as `_decimal` reads counts; round them."""
-    at, number = _decimal(text, first)
+    """Read seconds, which may have a fraction, as `read_decimal` reads counts; round them."""
+    at, number = read_decimal(text, first)
     if at < 0 or at - first > _SECONDS_DIGITS:
         return UNUSUAL, number
     number *= np.uint64(1_000_000)

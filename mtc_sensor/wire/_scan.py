@@ -1,6 +1,6 @@
-"""Machine code that walks through the records of a ``MTC::sample_batch`` in Broker's binary format.
+"""Machine code that reads the lines of a ``MTC::sample_batch``, a record of Zeek's each.
 
-Where something stands in a message depends on every length before it, so this is a scan.
+Where a part of a line stands depends on all before it, so this is a scan.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtc_sensor._jit import inline, njit
+from mtc_sensor.wire._ends import is_mapped, read_address, read_port
 from mtc_sensor.wire._packets import UNUSUAL, read_packets
 
 Bytes = NDArray[np.uint8]
@@ -18,6 +19,7 @@ Ints = NDArray[np.int64]
 Counts = NDArray[np.uint64]
 
 MAX_HEADS = 8
+"""Packets of a connection whose first bytes travel with its samples."""
 ROW = np.dtype(
     [
         ("uid", "S24"),
@@ -32,13 +34,14 @@ ROW = np.dtype(
 )
 """What has the same size in every record."""
 
+KIND, UID, ORIG_H, ORIG_P, RESP_H, RESP_P, HEADS, PACKETS, TOKENS, FAMILIES, PROTOCOLS = range(11)
+"""What can be wrong: a part of the line, or two that do not go together."""
+
 # Of `broker_bin` and `fields`, once more: the cache of machine code would not see them change.
-_COUNT, _STRING, _ADDRESS, _PORT, _VECTOR = 2, 5, 6, 8, 14
-_FIELDS = 10
-_NUMBER, _END = 9, 21
-"""Bytes of a count, and of an address and a port, with their tags."""
-_MAX_KIND, _MAX_UID = np.uint64(2), 24
-_TCP, _UDP, _ICMP = 1, 2, 3
+_STRING = 5
+_MAX_UID, _MAX_HEAD, _MAX_TEXT = 24, 65535, 65535
+_BAR, _COMMA, _EQUALS = ord("|"), ord(","), ord("=")
+_ICMP, _ICMP6 = 1, 58
 _BASE64 = np.full(256, 64, np.uint8)
 """What a character stands for; 64 for what is none."""
 _BASE64[np.frombuffer((ascii_uppercase + ascii_lowercase + digits + "+/").encode(), np.uint8)] = (
@@ -47,78 +50,37 @@ _BASE64[np.frombuffer((ascii_uppercase + ascii_lowercase + digits + "+/").encode
 
 
 @njit
-def scan_records(
-    data: Bytes, at: int, rows: Bytes, offsets: Ints, ends: Ints, samples: Counts, text: Bytes
-) -> int:
-    """Read records from `at` on; return where they end, or `UNUSUAL`.
+def find_strings(data: Bytes, at: int, bounds: Ints) -> int:
+    """Find strings in Broker's binary format.
 
     Parameters
     ----------
     data
         (b,) the message.
     at
-        Where the first record begins.
-    rows
-        (n, `ROW.itemsize`) zeros, receives a `ROW` for each record.
-    offsets
-        (3, n + 1) zeros, receives where each record's samples, heads and tokens begin and end.
-    ends
-        (`MAX_HEADS` * n + 1,) zeros, receives where each head ends.
-    samples
-        Receives packed samples; room for as many as `b` bytes can hold.
-    text
-        (2, b) receives the bytes of the heads, and of the tokens.
+        Where the first string begins.
+    bounds
+        (2, n) receives where each one's bytes begin and end.
+
+    Returns
+    -------
+    int
+        Where they all end, or `UNUSUAL` if they do not, or are longer than a message may be.
     """
-    packets = heads = tokens = 0
-    for record in range(len(rows)):
-        at = _row(data, at, rows[record])
-        at, packets = _samples(data, at, samples, packets)
-        offsets[0, record + 1] = packets
-        at, heads = _heads(data, at, text[0], ends, heads)
-        offsets[1, record + 1] = heads
-        at, tokens = _text(data, at, text[1], tokens)
-        offsets[2, record + 1] = tokens
-        if at < 0:
+    for record in range(bounds.shape[1]):
+        at, size = _length(data, at)
+        if at < 0 or len(data) - at < size:
             return UNUSUAL
+        bounds[0, record] = at
+        at += size
+        bounds[1, record] = at
     return at
 
 
 @inline
-def _row(data: Bytes, at: int, row: Bytes) -> int:
-    """Read a record's fields up to its time."""
-    if len(data) - at < 2 + _NUMBER or data[at] != _VECTOR or data[at + 1] != _FIELDS:
-        return UNUSUAL
-    kind = _number(data, at + 3)
-    row[24] = kind
-    at = UNUSUAL if kind > _MAX_KIND or data[at + 2] != _COUNT else _uid(data, at + 11, row)
-    if at < 0 or len(data) - at < 2 * _END + _NUMBER:
-        return UNUSUAL
-    proto = _end(data, at, row[26:42], row[58:60])
-    row[25] = proto
-    if proto < 0 or proto != _end(data, at + _END, row[42:58], row[60:62]):
-        return UNUSUAL
-    at += 2 * _END
-    for byte in range(8):
-        row[62 + byte] = data[at + 8 - byte]
-    return at + _NUMBER if data[at] == _COUNT and data[at + 1] < 0x80 else UNUSUAL
-
-
-@inline
-def _number(data: Bytes, at: int) -> np.uint64:
-    """Read eight bytes, the first the highest."""
-    number = np.uint64(0)
-    for byte in data[at : at + 8]:
-        number = number << np.uint64(8) | np.uint64(byte)
-    return number
-
-
-@inline
-def _length(data: Bytes, at: int, tag: int) -> tuple[int, int]:
-    """Read a tag and a length of at most three bytes; return where that ends, or `UNUSUAL`, and it.
-
-    It is `UNUSUAL` before it: what cannot be read leads to what cannot be read.
-    """
-    if at < 0 or len(data) - at < 2 or data[at] != tag:
+def _length(data: Bytes, at: int) -> tuple[int, int]:
+    """Read a tag and a length of at most three bytes; return where that ends, or `UNUSUAL`."""
+    if len(data) - at < 2 or data[at] != _STRING:
         return UNUSUAL, 0
     size = 0
     for place in range(min(3, len(data) - at - 1)):
@@ -129,96 +91,163 @@ def _length(data: Bytes, at: int, tag: int) -> tuple[int, int]:
     return UNUSUAL, 0
 
 
+@njit
+def scan_lines(
+    data: Bytes, bounds: Ints, rows: Bytes, offsets: Ints, ends: Ints, samples: Counts, text: Bytes
+) -> tuple[int, int]:
+    """Read lines, each nine parts with bars between them.
+
+    Parameters
+    ----------
+    data
+        (b,) what the lines are in.
+    bounds
+        (2, n) where each begins and ends, within `data`; they do not overlap.
+    rows
+        (n, `ROW.itemsize`) zeros, receives a `ROW` for each record.
+    offsets
+        (3, n + 1) zeros, receives where each record's samples, heads and tokens begin and end.
+    ends
+        (`MAX_HEADS` * n + 1,) zeros, receives where each head ends.
+    samples
+        (b // 2,) receives packed samples.
+    text
+        (2, b) receives the bytes of the heads, and of the tokens.
+
+    Returns
+    -------
+    tuple
+        How many lines were read, and what is wrong with the next, if there is one: `KIND`, ...
+    """
+    packets = heads = tokens = 0
+    for record in range(len(rows)):
+        line, row = data[bounds[0, record] : bounds[1, record]], rows[record]
+        at, wrong = _row(line, row)
+        if at < 0:
+            return record, wrong
+        at, heads = _heads(line, at, text[0], ends, heads)
+        if at < 0:
+            return record, HEADS
+        at, count, start = read_packets(line, at, samples[packets:])
+        at = _after_bar(line, at)
+        if at < 0:
+            return record, PACKETS
+        for byte in range(8):
+            row[62 + byte] = start >> np.uint64(8 * byte) & np.uint64(0xFF)
+        packets += count
+        if not _text(line[at:], text[1, tokens:]):
+            return record, TOKENS
+        tokens += len(line) - at
+        offsets[0, record + 1] = packets
+        offsets[1, record + 1] = heads
+        offsets[2, record + 1] = tokens
+    return len(rows), 0
+
+
 @inline
-def _uid(data: Bytes, at: int, out: Bytes) -> int:
-    at, size = _length(data, at, _STRING)
-    if at < 0 or not 1 <= size <= min(_MAX_UID, len(data) - at):
-        return UNUSUAL
-    for place in range(size):
-        byte = data[at + place]
-        if not 65 <= (byte & 0xDF) <= 90 and not 48 <= byte <= 57:
+def _after_bar(line: Bytes, at: int) -> int:
+    """Return where the next part begins if one ends at `at`, or `UNUSUAL`."""
+    return at + 1 if 0 <= at < len(line) and line[at] == _BAR else UNUSUAL
+
+
+@inline
+def _row(line: Bytes, row: Bytes) -> tuple[int, int]:
+    """Read the parts before the heads; return where these begin, or `UNUSUAL` and what is wrong."""
+    at = _after_bar(line, 1)
+    if at < 0 or not 48 <= line[0] <= 50:
+        return UNUSUAL, KIND
+    row[24] = line[0] - 48
+    at = _uid(line, at, row)
+    if at < 0:
+        return UNUSUAL, UID
+    at, wrong, orig_proto = _end(line, at, row[26:42], row[58:60])
+    if at < 0:
+        return UNUSUAL, ORIG_H + wrong
+    at, wrong, proto = _end(line, at, row[42:58], row[60:62])
+    if at < 0:
+        return UNUSUAL, RESP_H + wrong
+    is_v4 = is_mapped(row[26:42])
+    if is_v4 != is_mapped(row[42:58]):
+        return UNUSUAL, FAMILIES
+    row[25] = proto if is_v4 or proto != _ICMP else _ICMP6
+    return at if proto == orig_proto else UNUSUAL, PROTOCOLS
+
+
+@inline
+def _uid(line: Bytes, at: int, out: Bytes) -> int:
+    for place in range(min(_MAX_UID + 1, len(line) - at)):
+        byte = line[at + place]
+        if byte == _BAR:
+            return at + place + 1 if place else UNUSUAL
+        if place == _MAX_UID or not (65 <= (byte & 0xDF) <= 90 or 48 <= byte <= 57):
             return UNUSUAL
         out[place] = byte
-    return at + size
-
-
-@inline
-def _end(data: Bytes, at: int, host: Bytes, port: Bytes) -> int:
-    """Read an address and its port; return the number that IP has for the protocol."""
-    if data[at] != _ADDRESS or data[at + 17] != _PORT:
-        return UNUSUAL
-    mapped = data[at + 11] == 0xFF and data[at + 12] == 0xFF
-    for byte in range(16):
-        host[byte] = data[at + 1 + byte]
-        mapped = mapped and (byte >= 10 or host[byte] == 0)
-    port[0], port[1] = data[at + 19], data[at + 18]
-    named = data[at + 20]
-    if named == _ICMP:
-        return 1 if mapped else 58
-    if named in (_TCP, _UDP):
-        # The families of both ends must be equal too: IPv6 is marked by what a byte cuts off.
-        return (6 if named == _TCP else 17) + (0 if mapped else 256)
     return UNUSUAL
 
 
 @inline
-def _samples(data: Bytes, at: int, out: Counts, taken: int) -> tuple[int, int]:
-    at, size = _length(data, at, _STRING)
-    if at < 0 or len(data) - at < size:
-        return UNUSUAL, taken
-    count = read_packets(data[at : at + size], out[taken:])
-    return (at + size if count >= 0 else UNUSUAL), taken + count
+def _end(line: Bytes, at: int, host: Bytes, port: Bytes) -> tuple[int, int, int]:
+    """Read an address and its port; return where they end, which is wrong, and the protocol."""
+    at = _after_bar(line, read_address(line, at, host))
+    if at < 0:
+        return UNUSUAL, 0, 0
+    at, proto = read_port(line, at, port)
+    return _after_bar(line, at), 1, proto
 
 
 @inline
-def _heads(data: Bytes, at: int, out: Bytes, ends: Ints, heads: int) -> tuple[int, int]:
-    at, count = _length(data, at, _VECTOR)
-    if at < 0 or count > MAX_HEADS:
-        return UNUSUAL, heads
-    for _ in range(count):
-        at, size = _length(data, at, _STRING)
-        if at < 0 or len(data) - at < size:
-            return UNUSUAL, heads
-        end = _base64(data[at : at + size], out, ends[heads])
-        if end < 0:
-            return UNUSUAL, heads
-        at += size
+def _heads(line: Bytes, at: int, out: Bytes, ends: Ints, heads: int) -> tuple[int, int]:
+    """Read heads, with commas between them; one that is empty is none. Return where they end."""
+    if _after_bar(line, at) >= 0:
+        return at + 1, heads
+    for _ in range(MAX_HEADS):
+        at, end = _base64(line, at, out, ends[heads])
+        if at == len(line) or end - ends[heads] > _MAX_HEAD:
+            break
         heads += 1
         ends[heads] = end
-    return at, heads
+        at += 1
+        if line[at - 1] == _BAR:
+            return at, heads
+        if line[at - 1] != _COMMA:
+            break
+    return UNUSUAL, heads
 
 
 @inline
-def _base64(text: Bytes, out: Bytes, used: int) -> int:
-    """Decode base64 to `out` from `used` on; return where it ends, or `UNUSUAL`."""
-    size = len(text)
-    if size % 4:
-        return UNUSUAL
-    padding = 0
-    while padding < min(size, 2) and text[size - 1 - padding] == ord("="):
-        padding += 1
-    invalid = np.uint8(0)
-    for at in range(0, size, 4):
-        word = np.int64(0)
-        for place in range(at, at + 4):
-            value = _BASE64[text[place]] if place < size - padding else np.uint8(0)
-            invalid |= value
-            word = word << 6 | np.int64(value)
-        out[used] = word >> 16
-        out[used + 1] = word >> 8
-        out[used + 2] = word
+def _base64(line: Bytes, at: int, out: Bytes, used: int) -> tuple[int, int]:
+    """Decode base64 to `out` from `used` on; return where either ends."""
+    while len(line) - at >= 4:
+        one, two = _BASE64[line[at]], _BASE64[line[at + 1]]
+        three, four = _BASE64[line[at + 2]], _BASE64[line[at + 3]]
+        if (one | two | three | four) & 64:
+            break
+        out[used] = one << 2 | two >> 4
+        out[used + 1] = (two & 15) << 4 | three >> 2
+        out[used + 2] = (three & 3) << 6 | four
+        at += 4
         used += 3
-    return UNUSUAL if invalid & 64 else used - padding
+    if len(line) - at < 4 or line[at + 3] != _EQUALS:
+        return at, used
+    one, two, three = _BASE64[line[at]], _BASE64[line[at + 1]], _BASE64[line[at + 2]]
+    is_short = line[at + 2] == _EQUALS
+    if (one | two) & 64 or (three & 64 and not is_short):
+        return at, used
+    out[used] = one << 2 | two >> 4
+    if is_short:
+        return at + 4, used + 1
+    out[used + 1] = (two & 15) << 4 | three >> 2
+    return at + 4, used + 2
 
 
 @inline
-def _text(data: Bytes, at: int, out: Bytes, used: int) -> tuple[int, int]:
-    at, size = _length(data, at, _STRING)
-    if at < 0 or len(data) - at < size:
-        return UNUSUAL, used
-    for place in range(at, at + size):
-        if data[place] < 0x20 or data[place] > 0x7E:
-            return UNUSUAL, used
-        out[used] = data[place]
-        used += 1
-    return at + size, used
+def _text(text: Bytes, out: Bytes) -> bool:
+    """Copy text; return whether it may stand there."""
+    if len(text) > _MAX_TEXT:
+        return False
+    strange = False
+    for place in range(len(text)):
+        byte = text[place]
+        strange |= byte < 0x20 or byte > 0x7E
+        out[place] = byte
+    return not strange

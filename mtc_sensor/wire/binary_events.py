@@ -15,13 +15,12 @@ import numpy as np
 
 from mtc_sensor.errors import WireError
 from mtc_sensor.flow import Kind
-from mtc_sensor.wire import broker_bin, events, records
+from mtc_sensor.wire import broker_bin, events, lines
 from mtc_sensor.wire.answers import Answers
 from mtc_sensor.wire.broker_bin import COUNT, REAL, STRING, VECTOR
 from mtc_sensor.wire.events import MtcEvent, SampleBatch, VerdictBatch
 from mtc_sensor.wire.fields import LinkType, Name, Real, Text, codec_of
 from mtc_sensor.wire.records import Records, StreamId
-from mtc_sensor.wire.values import MAX_COUNT
 
 _CACHED = 4096
 """Names and labels that are kept: they repeat."""
@@ -41,8 +40,7 @@ def decode(data: bytes) -> MtcEvent | Records:
             return _read_samples(data, len(_SAMPLES))
         except _WAY_OUT:
             pass  # the long way says what is wrong
-    event = events.decode(broker_bin.decode_event(data))
-    return Records.of(event.records) if isinstance(event, SampleBatch) else event
+    return events.decode(broker_bin.decode_event(data))
 
 
 def encode(event: MtcEvent) -> bytes:
@@ -87,13 +85,10 @@ def _read_samples(data: bytes, at: int) -> Records:
     seq, at = _read_number(data, at)
     link, at = _read_number(data, at)
     size, at = _read_length(data, at, VECTOR)
-    if not 0 < size <= MAX_COUNT - seq + 1:
+    if not size:
         raise _UnusualError
     stream = StreamId(_name(run), _name(node), shard)
-    found = records.read(data, at, stream, seq, size, _link.decode(link))
-    if found is None:
-        raise _UnusualError
-    return found
+    return lines.read_binary(data, at, size, stream, seq, _link.decode(link))
 
 
 def _read_number(data: bytes, at: int) -> tuple[int, int]:

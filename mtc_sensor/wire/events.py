@@ -12,24 +12,21 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, get_args
 
 from mtc_sensor.errors import WireError
-from mtc_sensor.wire import layout
+from mtc_sensor.wire import layout, lines
 from mtc_sensor.wire.envelope import ZeekEvent
 from mtc_sensor.wire.fields import (
-    Address,
     Count,
     Counts,
-    Heads,
     LinkType,
-    Microseconds,
     Name,
-    Packed,
-    Port,
     Real,
     RecordKind,
+    Strings,
     Text,
     Uid,
 )
 from mtc_sensor.wire.layout import Batch, codecs_of
+from mtc_sensor.wire.records import Records, StreamId
 
 VERSION = 1
 
@@ -39,48 +36,23 @@ UNKNOWN = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
-    """A record of a connection; `SampleBatch` carries it."""
+class SampleBatch:
+    """Records of connections, exporter to sensor.
 
+    They are of one stream and one link type, and their numbers follow each other. `decode` reads
+    them: it returns `Records`.
+    """
+
+    event: ClassVar[str] = "MTC::sample_batch"
     run: Name
     """Unique id of the exporting process: `seq` begins again with it."""
     node: Name
     shard: Count
     seq: Count
-    """1, 2, 3 ... in the stream (`run`, `node`, `shard`)."""
+    """The first's number: 1, 2, 3 ... in the stream (`run`, `node`, `shard`)."""
     link: LinkType
-    kind: RecordKind
-    uid: Uid
-    orig_h: Address
-    orig_p: Port
-    resp_h: Address
-    resp_p: Port
-    start_us: Microseconds
-    samples: Packed
-    """(n,) packed as `mtc_sensor.flow` says; payload is what a packet added to its connection's."""
-    head: Heads
-    """The first packets as captured, from the link layer on."""
-    tokens: Text
-    """TF document, separated by spaces."""
-
-    def __post_init__(self) -> None:
-        if self.orig_p.proto is not self.resp_p.proto:
-            raise WireError("ports are of different protocols")
-        if self.orig_h.version != self.resp_h.version:
-            raise WireError("addresses are of different families")
-
-
-@dataclass(frozen=True, eq=False)
-class SampleBatch:
-    """Records of connections, exporter to sensor.
-
-    They are of one stream and one link type, and their numbers follow each other: on the wire the
-    event's arguments are what they share and the first's number, then a vector with the rest of
-    each.
-    """
-
-    event: ClassVar[str] = "MTC::sample_batch"
-    records: tuple[Sample, ...]
+    records: Strings
+    """A line for each, see `mtc_sensor.wire.lines`: one value is what Zeek pays least for."""
 
     def __post_init__(self) -> None:
         if not self.records:
@@ -183,26 +155,22 @@ MtcEvent: TypeAlias = (
     SampleBatch | VerdictBatch | SensorHello | Grant | Resend | ExporterStatus | ExporterDrained
 )
 
-_BATCHES = {
-    SampleBatch: Batch.of(Sample, "records", shared=5, numbered=3),
-    VerdictBatch: Batch.of(Verdict, "verdicts", shared=4),
-}
+_VERDICTS = Batch.of(Verdict, "verdicts", shared=4)
 _CLASSES: dict[str, type[Any]] = {cls.event: cls for cls in get_args(MtcEvent)}
-_CODECS = {cls: codecs_of(cls) for cls in _CLASSES.values() if cls not in _BATCHES}
+_CODECS = {cls: codecs_of(cls) for cls in _CLASSES.values() if cls is not VerdictBatch}
 
 
 def encode(event: MtcEvent) -> ZeekEvent:
     """Convert an event to Broker values. Raises WireError for a field out of its range."""
-    if isinstance(event, SampleBatch | VerdictBatch):
-        batch = _BATCHES[type(event)]
-        args = batch.encode(event.event, getattr(event, batch.key))
+    if isinstance(event, VerdictBatch):
+        args = _VERDICTS.encode(event.event, event.verdicts)
     else:
         args = layout.encode(event.event, _CODECS[type(event)], event)
     return ZeekEvent(event.event, (VERSION, *args))
 
 
-def decode(message: ZeekEvent) -> MtcEvent:
-    """Convert Broker values to an event.
+def decode(message: ZeekEvent) -> MtcEvent | Records:
+    """Convert Broker values to an event, or to records what is a `SampleBatch`.
 
     Raises WireError for an unknown name, another version, and arguments of the wrong number, type
     or range.
@@ -212,9 +180,15 @@ def decode(message: ZeekEvent) -> MtcEvent:
         raise WireError(f"unknown event {message.name[:64]!r}")
     if not args or type(args[0]) is not int or args[0] != VERSION:
         raise WireError(f"{message.name}: not version {VERSION}: sensor and scripts must match")
-    event: MtcEvent
-    if cls in _BATCHES:
-        event = cls(_BATCHES[cls].decode(message.name, args[1:]))
-    else:
-        event = cls(*layout.decode(message.name, _CODECS[cls], args[1:]))
-    return event
+    if cls is VerdictBatch:
+        return VerdictBatch(_VERDICTS.decode(message.name, args[1:]))
+    event: MtcEvent = cls(*layout.decode(message.name, _CODECS[cls], args[1:]))
+    return _read(event) if isinstance(event, SampleBatch) else event
+
+
+def _read(batch: SampleBatch) -> Records:
+    stream = StreamId(batch.run, batch.node, batch.shard)
+    try:
+        return lines.read(batch.records, stream, batch.seq, batch.link)
+    except WireError as error:
+        raise WireError(f"{batch.event}: {error}") from None

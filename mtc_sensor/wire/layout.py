@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, get_type_hints
 
 from mtc_sensor.errors import WireError
 from mtc_sensor.wire.fields import Codec
-from mtc_sensor.wire.values import MAX_COUNT, Value, vector_items
+from mtc_sensor.wire.values import Value, vector_items
 
 Codecs: TypeAlias = tuple[tuple[str, Codec], ...]
 """Of each field its name and how it is written."""
@@ -50,22 +50,20 @@ class Batch:
     """The batch's field, a plural."""
     shared: Codecs
     rest: Codecs
-    numbered: int | None
-    """Which of the shared fields is the first's number; those of the others follow it."""
 
     @classmethod
-    def of(cls, element: type[Any], key: str, shared: int, numbered: int | None = None) -> Batch:
+    def of(cls, element: type[Any], key: str, shared: int) -> Batch:
         """Describe a batch whose elements share their first `shared` fields."""
         codecs = codecs_of(element)
-        return cls(element, key, codecs[:shared], codecs[shared:], numbered)
+        return cls(element, key, codecs[:shared], codecs[shared:])
 
     def encode(self, event: str, elements: Sequence[object]) -> tuple[Value, ...]:
         """Convert elements. Raises WireError for a field and for elements that share less."""
         header = encode(event, self.shared, elements[0])
-        first = self._shared_by(elements[0], 0)
+        first = self._shared_by(elements[0])
         rest: list[Value] = []
         for number, element in enumerate(elements):
-            if self._shared_by(element, number) != first:
+            if self._shared_by(element) != first:
                 raise WireError(f"{self._place(event, number)} does not go with the first")
             rest.append(encode(self._place(event, number), self.rest, element))
         return (*header, tuple(rest))
@@ -79,26 +77,14 @@ class Batch:
             raise WireError(f"{event}: {type(elements).__name__} is no vector of {self.key}")
         return tuple([self._element(event, header, *item) for item in enumerate(items)])
 
-    def _shared_by(self, element: object, number: int) -> list[Any]:
-        """Return what an element shares with the others, as the first has it."""
-        values = [getattr(element, key) for key, _ in self.shared]
-        if self.numbered is not None:
-            values[self.numbered] -= number
-        return values
+    def _shared_by(self, element: object) -> list[Any]:
+        return [getattr(element, key) for key, _ in self.shared]
 
     def _element(self, event: str, header: Sequence[Any], number: int, item: Value) -> Any:
-        where, values, shared = self._place(event, number), vector_items(item), list(header)
+        where, values = self._place(event, number), vector_items(item)
         if values is None:
             raise WireError(f"{where}: {type(item).__name__} is no record")
-        if self.numbered is not None:
-            shared[self.numbered] += number
-            if shared[self.numbered] > MAX_COUNT:
-                raise WireError(f"{where}: its number is more than {MAX_COUNT}")
-        rest = decode(where, self.rest, values, "fields", 0)
-        try:
-            return self.element(*shared, *rest)
-        except WireError as error:
-            raise WireError(f"{where}: {error}") from None
+        return self.element(*header, *decode(where, self.rest, values, "fields", 0))
 
     def _place(self, event: str, number: int) -> str:
         return f"{event}: {self.key[:-1]} {number}"

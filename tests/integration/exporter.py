@@ -27,12 +27,12 @@ from mtc_sensor.wire.events import (
     Grant,
     MtcEvent,
     Resend,
-    Sample,
-    SampleBatch,
     SensorHello,
     Verdict,
     VerdictBatch,
 )
+from mtc_sensor.wire.records import Records
+from mtc_sensor.wire.sample import Sample, batch_of
 from mtc_sensor.wire.websocket_api import Ack, DataMessage
 
 Published = Iterable[tuple[str, MtcEvent]]
@@ -68,7 +68,7 @@ class Exporter:
             topics.verdicts_for(self.node), topics.TO_EXPORTERS, topics.exporter(self.node),
         ]  # fmt: skip
 
-    def take(self, event: MtcEvent) -> list[tuple[str, MtcEvent]]:
+    def take(self, event: MtcEvent | Records) -> list[tuple[str, MtcEvent]]:
         """Return what to publish in answer to an event."""
         with self._lock:
             if isinstance(event, SensorHello):
@@ -102,7 +102,7 @@ class Exporter:
             if sample.seq in self._lose:
                 self._lose.discard(sample.seq)
             else:
-                yield topics.samples_of(self.shard), SampleBatch((sample,))
+                yield topics.samples_of(self.shard), batch_of([sample])
 
 
 class Bus:

@@ -30,10 +30,11 @@ from mtc_sensor.transports.websocket import APPLICATION, WebSocket, tls_context
 from mtc_sensor.transports.zeromq import FORMAT, Curve, ZeroMQ
 from mtc_sensor.wire import topics
 from mtc_sensor.wire.assemble import without_heads
-from mtc_sensor.wire.events import Grant, MtcEvent, Sample, SensorHello, Verdict, VerdictBatch
+from mtc_sensor.wire.events import Grant, MtcEvent, SensorHello, Verdict, VerdictBatch
 from mtc_sensor.wire.records import Records
+from mtc_sensor.wire.sample import Sample
 from tests.integration.exporter import Exporter, WebSocketBus, ZeroMQBus
-from tests.unit.wire.build import sample
+from tests.unit.wire.build import records_of, sample
 
 TOPICS = (topics.samples_of(0), topics.statuses_of(0))
 TIMEOUT_S = 60.0
@@ -242,7 +243,7 @@ def test_an_exporter_that_goes_makes_nothing_stale_for_others(tmp_path: Path) ->
         wait_for(lambda: wanted <= topics_of(Subscribed, heard, inbox))
         nodes[0].close(0)
         wait_for(lambda: bool(topics_of(Unsubscribed, heard, inbox)))
-        batch = VerdictBatch(tuple(next(judge([Records.of(samples(1))]))[0]))
+        batch = VerdictBatch(tuple(next(judge([records_of(samples(1))]))[0]))
         both = [(topics.verdicts_for(f"worker-{n}"), batch) for n in (0, 1)]
         assert transport.publish(both, 0) == [False, True]
         assert transport.counts == {"stale": 1}
@@ -257,7 +258,7 @@ def test_only_verdicts_that_nobody_hears_count_as_dropped(
     """Hellos and grants are repeated: at an exporter's start and end nobody has to hear them."""
     monkeypatch.setattr(outgoing, "_UNHEARD_S", 0.05)
     repeated = SensorHello("s1", np.zeros(1, np.uint64)), Grant("s1", "r", "zeek", 0, 0, 9)
-    verdicts = VerdictBatch(tuple(next(judge([Records.of(samples(1))]))[0]))
+    verdicts = VerdictBatch(tuple(next(judge([records_of(samples(1))]))[0]))
     said = [(topics.exporter("zeek"), event) for event in repeated]
     with ZeroMQBus([], tmp_path) as bus:
         transport = ZeroMQ(Inbox(), TOPICS, bus.xpub, bus.xsub)

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from mtc_sensor.wire import binary_events, broker_bin, events
-from mtc_sensor.wire.events import Sample, Verdict, VerdictBatch
+from mtc_sensor.wire.events import Verdict, VerdictBatch
 from mtc_sensor.wire.records import Records
-from tests.unit.wire.build import assert_equal_records
+from mtc_sensor.wire.sample import Sample
+from tests.unit.wire.build import assert_equal_records, records_of
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
@@ -42,7 +43,7 @@ def test_recorded_samples_are_numbered_on_the_wire(modules: Any, samples: list[S
             replace(samples[number % len(samples)], shard=shard, seq=number)
             for number in range(seq, seq + 3)
         ]
-        assert_equal_records(decoded, Records.of(expected))
+        assert_equal_records(decoded, records_of(expected))
 
 
 @pytest.mark.parametrize("seq", [1, 255, 0x0202_0202_0202_0202])

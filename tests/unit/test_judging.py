@@ -15,9 +15,10 @@ from mtc_sensor.judging import SampleJudge
 from mtc_sensor.measures import Measures
 from mtc_sensor.models.bundle import load_bundle
 from mtc_sensor.verdict import Verdicts
-from mtc_sensor.wire.events import Sample
-from mtc_sensor.wire.records import Records, StreamId
+from mtc_sensor.wire.records import StreamId
+from mtc_sensor.wire.sample import Sample
 from tests.unit.models.bundles import change_config, make_bundle
+from tests.unit.wire.build import records_of
 from tests.unit.wire.build import sample as build
 
 PACKETS = pack_samples(np.arange(8) * 1000, np.arange(8) % 2 == 1, np.full(8, 100), np.full(8, 60))
@@ -34,7 +35,7 @@ def head(sample: Sample) -> Sample:
     return replace(sample, head=(packet,) * 8)
 
 
-PARTS = [Records.of([*map(head, SAMPLES)])]
+PARTS = [records_of([*map(head, SAMPLES)])]
 
 
 class Failing(Model):
@@ -171,8 +172,8 @@ def test_warming_up_says_and_counts_nothing(paths: list[Path]) -> None:
 
 
 def test_verdicts_go_to_the_streams_of_their_samples(paths: list[Path]) -> None:
-    first = Records.of([*map(head, SAMPLES[:2])])
-    second = replace(Records.of([*map(head, SAMPLES[2:])]), stream=StreamId("r2", "w2", 3))
+    first = records_of([*map(head, SAMPLES[:2])])
+    second = replace(records_of([*map(head, SAMPLES[2:])]), stream=StreamId("r2", "w2", 3))
     answers = list(SampleJudge("s1", models(paths))([first, second]))
     assert len(answers) == 2
     for said in answers:

@@ -18,7 +18,7 @@ from mtc_sensor.transports.factory import make_transport
 from mtc_sensor.transports.websocket import WebSocket
 from mtc_sensor.wire import binary_events
 from mtc_sensor.wire.envelope import ZeekEvent
-from mtc_sensor.wire.events import ExporterDrained, MtcEvent, SampleBatch, decode, encode
+from mtc_sensor.wire.events import ExporterDrained, MtcEvent, decode, encode
 from mtc_sensor.wire.records import Records
 
 RECORDED = Path(__file__).parents[1] / "data" / "wire"
@@ -100,7 +100,7 @@ class Scripted(Transport):
         raise OSError("gone")
 
     @staticmethod
-    def _decode(item: ZeekEvent | WireError) -> MtcEvent:
+    def _decode(item: ZeekEvent | WireError) -> MtcEvent | Records:
         if isinstance(item, WireError):
             raise item
         return decode(item)
@@ -141,8 +141,8 @@ def assert_survives(
 
     def watched(message: Message) -> MtcEvent | Records:
         event = decode(message)
-        assert isinstance(event, SampleBatch | Records)
-        records.append(len(event.records if isinstance(event, SampleBatch) else event))
+        assert isinstance(event, Records)
+        records.append(len(event))
         return event
 
     transport._deliver(watched, list(messages))

@@ -7,13 +7,11 @@ docs/parity.md.
 
 from __future__ import annotations
 
-import base64
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -26,17 +24,13 @@ from mtc_sensor.capture.flows import FlowSettings, FlowTable
 from mtc_sensor.capture.pcap import read_packets
 from mtc_sensor.errors import CaptureError
 from mtc_sensor.flow import FlowBatch, Kind, Samples, unpack_samples
+from mtc_sensor.wire import lines
 from mtc_sensor.wire.assemble import to_flow_batch
-from mtc_sensor.wire.events import Sample
-from mtc_sensor.wire.fields import Packed, codec_of
-from mtc_sensor.wire.records import Records
-from mtc_sensor.wire.values import Address, Port, Proto, unmap_address
+from mtc_sensor.wire.records import StreamId
 from mtc_sensor.zeek import program, scripts
 
 _PRINT = Path(__file__).with_name("records.zeek")
 _TIMEOUT_S = 120
-_PACKED = codec_of(Packed)
-_LINES = 3
 _RAW = {12: 101, 14: 101}
 """libpcap's numbers of raw IP, which differ by platform, and the one in files."""
 
@@ -148,34 +142,14 @@ def of_zeek(capture: Path, settings: FlowSettings, verify_checksums: bool) -> So
     with TemporaryDirectory(prefix="mtc-") as folder:
         done = subprocess.run(
             [*command, *options],
-            cwd=folder, check=True, capture_output=True, text=True, timeout=_TIMEOUT_S,
+            cwd=folder, check=True, capture_output=True, timeout=_TIMEOUT_S,
         )  # fmt: skip
-    lines = done.stdout.splitlines()
-    samples = [_sample(*lines[i : i + _LINES]) for i in range(0, len(lines), _LINES)]
-    return Source(
-        to_flow_batch([Records.of(samples)] if samples else []),
-        frozenset(_RAW.get(sample.link, sample.link) for sample in samples),
-    )
-
-
-def _sample(record: str, head: str, packets: str) -> Sample:
-    kind, uid, orig_h, orig_p, resp_h, resp_p, start_us, link = record.split()
-    return Sample(
-        run="", node="", shard=0, seq=0, kind=int(kind), uid=uid,
-        orig_h=_address(orig_h), orig_p=_port(orig_p),
-        resp_h=_address(resp_h), resp_p=_port(resp_p),
-        start_us=int(start_us), samples=_PACKED.decode(packets.encode()), link=int(link),
-        head=tuple(map(base64.b64decode, head.split())), tokens="",
-    )  # fmt: skip
-
-
-def _address(text: str) -> Address:
-    return unmap_address(ip_address(text))
-
-
-def _port(text: str) -> Port:
-    number, proto = text.split("/")
-    return Port(int(number), Proto[proto.upper()])
+    printed = done.stdout.splitlines()
+    if len(printed) < 2:
+        return Source(to_flow_batch([]), frozenset())
+    link = int(printed[0])
+    records = lines.read(printed[1:], StreamId("", "", 0), 1, link)
+    return Source(to_flow_batch([records]), frozenset([_RAW.get(link, link)]))
 
 
 def flows(batch: FlowBatch) -> list[Flow]:

@@ -16,26 +16,27 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import zmq
 
 from mtc_sensor.errors import WireError
+from mtc_sensor.flow import address_texts
 from mtc_sensor.wire import broker_bin, topics
 from mtc_sensor.wire.events import (
     ExporterDrained,
     ExporterStatus,
     Grant,
     MtcEvent,
-    Sample,
-    SampleBatch,
     SensorHello,
     Verdict,
     VerdictBatch,
     decode,
     encode,
 )
+from mtc_sensor.wire.records import Records
 
 MALICIOUS, UNKNOWN = 1, 2
 
@@ -124,10 +125,10 @@ class Peer:
         except WireError as error:
             self.counts[f"error: {error}"] += 1
             return
-        if isinstance(event, SampleBatch):
-            for sample in event.records:
-                key = (sample.run, sample.node, sample.shard)
-                self.judge(self.streams.setdefault(key, Stream(*key)), sample)
+        if isinstance(event, Records):
+            stream = self.streams.setdefault(event.stream, Stream(*event.stream))
+            for row, seq in enumerate(event.seq.tolist()):
+                self.judge(stream, event, row, seq)
             return
         if not isinstance(event, ExporterStatus | ExporterDrained):
             return
@@ -139,29 +140,29 @@ class Peer:
             return
         self.streams.setdefault(key, Stream(*key)).ends = event.last_seq
 
-    def judge(self, stream: Stream, event: Sample) -> None:
+    def judge(self, stream: Stream, records: Records, row: int, seq: int) -> None:
         self.counts["samples"] += 1
-        if event.seq <= stream.acked or event.seq in stream.seen:
+        if seq <= stream.acked or seq in stream.seen:
             self.counts["duplicates"] += 1
             return
-        stream.seen.add(event.seq)
+        stream.seen.add(seq)
         while stream.acked + 1 in stream.seen:
             stream.acked += 1
             stream.seen.remove(stream.acked)
-        self.counts[("early", "block", "final")[event.kind]] += 1
+        self.counts[("early", "block", "final")[records.kind[row]]] += 1
         if self.options.records:
-            self.records.append(describe(event))
-        verdicts = tuple(self.verdict(event, model) for model in self.options.model)
-        self.bus.send(topics.verdicts_for(event.node), VerdictBatch(verdicts))
+            self.records.append(describe(records, row))
+        verdicts = tuple(self.verdict(records, row, model) for model in self.options.model)
+        self.bus.send(topics.verdicts_for(stream.node), VerdictBatch(verdicts))
         self.counts["verdicts"] += len(verdicts)
         if self.counts["samples"] == self.options.die_after:
             os._exit(9)
 
-    def verdict(self, event: Sample, model: str) -> Verdict:
-        place = (event.run, event.node, event.shard, event.seq, event.uid)
+    def verdict(self, records: Records, row: int, model: str) -> Verdict:
+        (identity,) = records.identities([row])
         options = self.options
         said = (options.label, options.score, options.flags, "benign=0.125 malice=0.875")
-        return Verdict("peer", *place, event.kind, model, *said)
+        return Verdict("peer", *identity, model, *said)
 
     def answer(self) -> None:
         now = time.monotonic()
@@ -177,18 +178,21 @@ class Peer:
                 self.bus.send(topics.exporter(stream.node), Grant("peer", *place, *grant))
 
 
-def describe(event: Sample) -> dict[str, Any]:
+def describe(records: Records, row: int) -> dict[str, Any]:
+    only = records.take([row])
+    ends = only.head_ends.tolist()
+    (orig_h,), (resp_h,) = address_texts(only.orig_h), address_texts(only.resp_h)
     return {
-        "kind": event.kind,
-        "orig_h": str(event.orig_h),
-        "orig_p": event.orig_p.number,
-        "resp_h": str(event.resp_h),
-        "resp_p": event.resp_p.number,
-        "start_us": event.start_us,
-        "samples": event.samples.tolist(),
-        "link": event.link,
-        "head": [head.hex() for head in event.head],
-        "tokens": event.tokens,
+        "kind": int(only.kind[0]),
+        "orig_h": orig_h,
+        "orig_p": int(only.orig_p[0]),
+        "resp_h": resp_h,
+        "resp_p": int(only.resp_p[0]),
+        "start_us": int(only.start_us[0]),
+        "samples": only.samples.tolist(),
+        "link": int(only.link[0]),
+        "head": [only.head[begin:end].tobytes().hex() for begin, end in pairwise(ends)],
+        "tokens": only.tokens.tobytes().decode(),
     }
 
 

@@ -1,5 +1,4 @@
-##! Prints what is published of each record, without a bus: one line of fields, one of heads, one of
-##! packets.
+##! Prints what is published, without a bus: the link type, and the line of each record.
 
 module MTC;
 
@@ -9,12 +8,10 @@ redef Log::default_writer = Log::WRITER_NONE;
 event network_time_init()
 	{
 	link_type = int_to_count(packet_source()$link_type);
+	print link_type;
 	}
 
 hook sampled(c: connection, r: Record) &priority=-5
 	{
-	print fmt("%d %s %s %s %s %s %d %d", r$kind, r$uid, r$orig_h, r$orig_p, r$resp_h, r$resp_p,
-	    to_microseconds(r$start), link_type);
-	print join_string_vec(encoded(r$head), " ");
-	print to_json(r$packets);
+	print to_line(r);
 	}

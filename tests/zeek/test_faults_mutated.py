@@ -23,6 +23,7 @@ from mtc_sensor.transports.zeromq import FORMAT
 from mtc_sensor.wire import broker_bin, events, topics, websocket_api
 from mtc_sensor.wire.envelope import ZeekEvent
 from mtc_sensor.wire.events import Grant, MtcEvent, Resend, SensorHello, Verdict, VerdictBatch
+from mtc_sensor.wire.records import Records
 from mtc_sensor.wire.websocket_api import Ack
 from tests.integration.exporter import ZeroMQBus
 from tests.unit.wire.test_fuzz import EVENTS, as_json, mutate, read_binary, read_json
@@ -156,7 +157,7 @@ def test_over_broker() -> None:
     originals = [to_broker(events.encode(event).to_value(), bindings) for event in EVENTS]
     messages = [misfit(originals[n % len(originals)], rng, bindings) for n in range(MESSAGES)]
 
-    def read(data: object) -> MtcEvent:
+    def read(data: object) -> MtcEvent | Records:
         return events.decode(ZeekEvent.from_value(from_broker(bindings.Data.from_py(data))))
 
     with bindings.Endpoint() as peer:

@@ -12,18 +12,6 @@ export {
 		times: vector of time;
 		counters: vector of count;
 	};
-	type Sample: record {
-		kind: count;
-		uid: string;
-		orig_h: addr;
-		orig_p: port;
-		resp_h: addr;
-		resp_p: port;
-		start_us: count;
-		packets: string;
-		head: vector of string;
-		tokens: string;
-	};
 	type Opinion: record {
 		seq: count;
 		uid: string;
@@ -37,7 +25,7 @@ export {
 	global verdict_batch: event(version: count, sensor: string, run: string, node: string,
 	    shard: count, verdicts: vector of Opinion);
 	global sample_batch: event(version: count, run: string, node: string, shard: count, seq: count,
-	    link: count, records: vector of Sample);
+	    link: count, records: vector of string);
 	global exporter_status: event(version: count, run: string, node: string, shard: count,
 	    first_unacked: count, last_seq: count, shed: count);
 	global exporter_drained: event(version: count, run: string, node: string, shard: count,
@@ -90,15 +78,15 @@ event go()
 	    table(["a"] = 1), vector(1, 2, 9223372036854775808), vector(), Part($number=5));
 	Cluster::publish(out, ascii, all_bytes(127));
 	Cluster::publish("/wire/bytes/", bytes, all_bytes(255));
-	local first = MTC::Sample($kind=0, $uid="CHhAvVGS1DHFjwGM9", $orig_h=10.0.0.1,
-	    $orig_p=49152/tcp, $resp_h=192.0.2.7, $resp_p=443/tcp, $start_us=1700000000123456,
-	    $packets=to_json(MTC::Packets($times=vector(double_to_time(1700000000.123456),
+	# As to_line() in publish.zeek.
+	local first = cat_sep("|", "", 0, "CHhAvVGS1DHFjwGM9", 10.0.0.1, 49152/tcp, 192.0.2.7, 443/tcp,
+	    join_string_vec(vector(encode_base64(all_bytes(255)), encode_base64("")), ","),
+	    to_json(MTC::Packets($times=vector(double_to_time(1700000000.123456),
 	    double_to_time(1700000000.125), double_to_time(1700009999.0)),
-	    $counters=vector(0, 40, 24876647186472, 1227476665106472))),
-	    $head=vector(encode_base64(all_bytes(255)), encode_base64("")), $tokens="TLSv12 h2");
-	local second = MTC::Sample($kind=2, $uid="C9", $orig_h=[2001:db8::1], $orig_p=128/icmp,
-	    $resp_h=[2001:db8::2], $resp_p=129/icmp, $start_us=0, $packets=to_json(MTC::Packets($times=vector(), $counters=vector(7))),
-	    $head=vector(), $tokens="");
+	    $counters=vector(0, 40, 24876647186472, 1227476665106472))), "TLSv12 h2|a b");
+	local second = cat_sep("|", "", 2, "C9", [2001:db8::1], 128/icmp, [::192.0.2.1], 129/icmp,
+	    join_string_vec(vector(), ","), to_json(MTC::Packets($times=vector(), $counters=vector(7))),
+	    "");
 	Cluster::publish(out, MTC::sample_batch, 1, "6f1c", "worker-1", 0, 1, 1, vector(first, second));
 	local malicious = MTC::Opinion($seq=1, $uid="CHhAvVGS1DHFjwGM9",
 	    $kind=0, $model="byte-cnn", $label="Neris", $score=0.875, $flags=1, $detail="a=0.5");

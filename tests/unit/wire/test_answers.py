@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from mtc_sensor.errors import WireError
 from mtc_sensor.wire import binary_events, broker_bin, events
 from mtc_sensor.wire.answers import Answers
-from mtc_sensor.wire.events import Sample, Verdict, VerdictBatch
-from mtc_sensor.wire.records import Records
+from mtc_sensor.wire.events import Verdict, VerdictBatch
+from mtc_sensor.wire.sample import Sample
 from mtc_sensor.wire.values import MAX_COUNT, MAX_INTEGER, Port, Proto
-from tests.unit.wire.build import sample
+from tests.unit.wire.build import records_of, sample
 
 V4, V6 = IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1")
 SAMPLES = [
@@ -28,7 +28,7 @@ SAMPLES = [
     replace(sample(seq=3), orig_p=Port(65535, Proto.UDP), resp_p=Port(0, Proto.UDP), orig_h=V4),
 ]  # fmt: skip
 ANSWERS = Answers(
-    "s1", Records.of(SAMPLES), [0, 2, 1], ["a", "a", "b"], ["benign", "unknown", ""],
+    "s1", records_of(SAMPLES), [0, 2, 1], ["a", "a", "b"], ["benign", "unknown", ""],
     [0.5, 1.0, 0.25], [0, 2, 1], ["", "x" * 127, "x" * 128],
 )  # fmt: skip
 

@@ -15,11 +15,10 @@ from mtc_sensor.capture.decode import Decoder
 from mtc_sensor.capture.flows import FlowSettings, FlowTable
 from mtc_sensor.flow import FlowBatch, Kind
 from mtc_sensor.wire import assemble
-from mtc_sensor.wire.events import Sample
-from mtc_sensor.wire.records import Records
+from mtc_sensor.wire.sample import Sample
 from mtc_sensor.wire.values import Address, Port, Proto, unmap_address
 from tests.unit.capture import frames
-from tests.unit.wire.build import sample
+from tests.unit.wire.build import records_of, sample
 
 HEAD_BYTES = 160
 PROTOS = {1: Proto.ICMP, 58: Proto.ICMP, 6: Proto.TCP, 17: Proto.UDP}
@@ -73,7 +72,7 @@ WAYS: list[Way] = [
 
 
 def to_flow_batch(samples: Sequence[Sample]) -> FlowBatch:
-    return assemble.to_flow_batch([Records.of([one]) for one in samples])
+    return assemble.to_flow_batch([records_of([one]) for one in samples])
 
 
 def captured(packets: Sequence[bytes], link: int) -> FlowBatch:

@@ -10,7 +10,8 @@ import pytest
 from mtc_sensor.errors import WireError
 from mtc_sensor.wire import broker_bin, events, websocket_api
 from mtc_sensor.wire.envelope import ZeekEvent
-from mtc_sensor.wire.events import MtcEvent, SampleBatch
+from mtc_sensor.wire.events import MtcEvent
+from mtc_sensor.wire.records import Records
 from tests.unit.wire.build import batch
 from tests.unit.wire.test_events import OTHERS
 
@@ -38,11 +39,11 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
     return bytes(out)
 
 
-def read_binary(data: bytes) -> MtcEvent:
+def read_binary(data: bytes) -> MtcEvent | Records:
     return events.decode(broker_bin.decode_event(data))
 
 
-def read_json(data: bytes) -> MtcEvent:
+def read_json(data: bytes) -> MtcEvent | Records:
     message = websocket_api.decode(data.decode("utf-8", "surrogateescape"))
     if not isinstance(message, websocket_api.DataMessage):
         raise WireError("no data message")
@@ -63,7 +64,7 @@ def as_json(event: MtcEvent) -> bytes:
     ids=["binary", "json"],
 )
 def test_mutated_messages(
-    write: Callable[[MtcEvent], bytes], read: Callable[[bytes], MtcEvent]
+    write: Callable[[MtcEvent], bytes], read: Callable[[bytes], MtcEvent | Records]
 ) -> None:
     rng = random.Random(8)
     originals = [write(event) for event in EVENTS]
@@ -75,12 +76,13 @@ def test_mutated_messages(
         except WireError:
             refused += 1
             continue
-        # What was let through is in range: it can be sent again.
-        events.encode(event)
+        if not isinstance(event, Records):
+            # What was let through is in range: it can be sent again.
+            events.encode(event)
     assert MESSAGES // 2 < refused < MESSAGES
 
 
 def test_the_originals_are_read() -> None:
     data = broker_bin.encode_event(events.encode(EVENTS[0]))
-    assert isinstance(read_binary(data), SampleBatch)
-    assert isinstance(read_json(as_json(EVENTS[0])), SampleBatch)
+    assert isinstance(read_binary(data), Records)
+    assert isinstance(read_json(as_json(EVENTS[0])), Records)

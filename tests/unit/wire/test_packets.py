@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 
 from mtc_sensor.flow import Samples, pack_samples, unpack_samples
 from mtc_sensor.wire._payloads import set_payloads
-from mtc_sensor.wire.fields import Packed, codec_of
+from mtc_sensor.wire.sample import write
+from tests.unit.wire.build import line, read_lines, sample
 
-PACKED = codec_of(Packed)
 ORIG, RESP = 0, 1
 TCP, UDP, ICMP = 6, 17, 1
 
@@ -21,7 +22,9 @@ TCP, UDP, ICMP = 6, 17, 1
 def read(times: str, counters: list[int]) -> list[tuple[int, int, int, int]]:
     """Return time, direction, length and payload of packets."""
     text = ",".join(str(counter % 2**64) for counter in counters)
-    samples = PACKED.decode(f'{{"times":[{times}],"counters":[{text}]}}'.encode())
+    samples = read_lines(
+        line(packets=f'{{"times":[{times}],"counters":[{text}]}}'.encode())
+    ).samples
     return list(zip(*(column.tolist() for column in unpack_samples(samples)), strict=True))
 
 
@@ -66,7 +69,8 @@ def test_what_is_written_is_read(packets: list[tuple[int, bool, int, int]]) -> N
     columns = [np.array(column, np.int64) for column in zip(*packets, strict=True)]
     samples = pack_samples(*columns) if packets else np.empty(0, np.uint64)
     samples[:1] &= np.uint64(2**33 - 1)
-    np.testing.assert_array_equal(PACKED.decode(PACKED.encode(samples)), samples)
+    written = write(replace(sample(), samples=samples))
+    np.testing.assert_array_equal(read_lines(written).samples, samples)
 
 
 def payloads(proto: int, least: int, *packets: tuple[int, int, int]) -> list[int]:

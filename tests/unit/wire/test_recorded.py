@@ -12,7 +12,9 @@ import pytest
 
 from mtc_sensor.wire import binary_events, broker_bin, events, websocket_api
 from mtc_sensor.wire.envelope import ZeekEvent
-from mtc_sensor.wire.events import ExporterDrained, ExporterStatus, SampleBatch, VerdictBatch
+from mtc_sensor.wire.events import ExporterDrained, ExporterStatus, VerdictBatch
+from mtc_sensor.wire.records import Records
+from mtc_sensor.wire.sample import Sample
 from mtc_sensor.wire.values import (
     EnumValue,
     Integer,
@@ -25,7 +27,7 @@ from mtc_sensor.wire.values import (
     Value,
 )
 from mtc_sensor.wire.websocket_api import DataMessage
-from tests.unit.wire.build import canonical
+from tests.unit.wire.build import assert_equal_records, canonical, records_of
 
 RECORDED = Path(__file__).parents[2] / "data" / "wire"
 BINARY = sorted(RECORDED.glob("*.bin"))
@@ -70,23 +72,32 @@ def test_zeeks_types(name: str, args: tuple[Value, ...]) -> None:
 
 @pytest.mark.parametrize("suffix", [".bin", ".json"])
 def test_zeeks_samples(suffix: str) -> None:
-    event = events.decode(read(RECORDED / f"MTC-sample_batch{suffix}"))
-    assert isinstance(event, SampleBatch)
-    sample, second = event.records
-    assert (sample.run, sample.node, sample.seq, second.seq) == ("6f1c", "worker-1", 1, 2)
-    assert sample.start_us == 1_700_000_000_123_456
-    assert sample.samples.dtype == np.uint64
-    # 40 bytes from the originator, 1500 with 1448 of payload back after 1544 us, then much later
-    # more than a sample has room for.
-    assert sample.samples.tolist() == [
-        40 << 16,
-        1544 << 33 | 1 << 32 | 1500 << 16 | 1448,
-        2**64 - 1,
-    ]
-    assert sample.head == (bytes(range(256)), b"")
-    assert sample.tokens == "TLSv12 h2"
-    assert (second.kind, second.uid, str(second.orig_h)) == (2, "C9", "2001:db8::1")
-    assert (len(second.samples), second.head, second.tokens) == (0, (), "")
+    records = events.decode(read(RECORDED / f"MTC-sample_batch{suffix}"))
+    assert isinstance(records, Records)
+    first = Sample(
+        run="6f1c", node="worker-1", shard=0, seq=1, link=1, kind=0, uid="CHhAvVGS1DHFjwGM9",
+        orig_h=IPv4Address("10.0.0.1"), orig_p=Port(49152, Proto.TCP),
+        resp_h=IPv4Address("192.0.2.7"), resp_p=Port(443, Proto.TCP),
+        start_us=1_700_000_000_123_456,
+        # 40 bytes from the originator, 1500 with 1448 of payload back after 1544 us, then much
+        # later more than a sample has room for.
+        samples=np.array(
+            [40 << 16, 1544 << 33 | 1 << 32 | 1500 << 16 | 1448, 2**64 - 1], np.uint64
+        ),
+        head=(bytes(range(256)), b""), tokens="TLSv12 h2|a b",
+    )  # fmt: skip
+    second = Sample(
+        run="6f1c", node="worker-1", shard=0, seq=2, link=1, kind=2, uid="C9",
+        orig_h=IPv6Address("2001:db8::1"), orig_p=Port(128, Proto.ICMP),
+        # Zeek writes it with a dotted tail.
+        resp_h=IPv6Address("::c000:201"), resp_p=Port(129, Proto.ICMP),
+        start_us=0, samples=np.empty(0, np.uint64), head=(), tokens="",
+    )  # fmt: skip
+    assert_equal_records(records, records_of([first, second]))
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".json"])
+def test_where_zeeks_streams_stand(suffix: str) -> None:
     status = events.decode(read(RECORDED / f"MTC-exporter_status{suffix}"))
     assert status == ExporterStatus("6f1c", "worker-1", 0, 1, 41, 3)
     drained = events.decode(read(RECORDED / f"MTC-exporter_drained{suffix}"))
