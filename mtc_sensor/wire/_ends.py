@@ -77,10 +77,8 @@ def _read_groups(text: Bytes, out: Bytes) -> bool:
     if len(text) >= 2 and text[0] == _COLON and text[1] == _COLON:
         at, gap = 2, 0
     while at < len(text):
-        begin, group = at, 0
-        while at < min(len(text), begin + 4) and _hexadecimal(text[at]) >= 0:
-            group = group << 4 | _hexadecimal(text[at])
-            at += 1
+        begin = at
+        at, group = _read_group(text, at)
         if at < len(text) and text[at] == _DOT:
             sound = used <= 12 and _read_four(text[begin:], out[used : used + 4])
             return sound and _widen(out, used + 4, gap)
@@ -100,6 +98,16 @@ def _read_groups(text: Bytes, out: Bytes) -> bool:
                 return False
             at, gap = at + 1, used
     return _widen(out, used, gap)
+
+
+@inline
+def _read_group(text: Bytes, at: int) -> tuple[int, int]:
+    """Read at most four hexadecimal digits; return where they end, and the number."""
+    number, end = 0, min(len(text), at + 4)
+    while at < end and _hexadecimal(text[at]) >= 0:
+        number = number << 4 | _hexadecimal(text[at])
+        at += 1
+    return at, number
 
 
 @inline
