@@ -17,7 +17,11 @@ from mtc_sensor.errors import WireError
 from mtc_sensor.wire._scan import (
     FAMILIES,
     MAX_HEADS,
+    ORIG_H,
+    ORIG_P,
     PROTOCOLS,
+    RESP_H,
+    RESP_P,
     ROW,
     find_strings,
     scan_lines,
@@ -37,9 +41,10 @@ _PARTS = (
     ("tokens", "no printable ASCII of at most 65535 characters"),
 )
 _TOGETHER = {
-    FAMILIES: (2, 4, "addresses are of different families"),
-    PROTOCOLS: (3, 5, "ports are of different protocols"),
+    FAMILIES: (ORIG_H, RESP_H, "addresses are of different families"),
+    PROTOCOLS: (ORIG_P, RESP_P, "ports are of different protocols"),
 }
+"""What does not go together, by its number in `_scan`; one part's number is its place."""
 
 
 def read(lines: Sequence[bytes], stream: StreamId, first: int, link: int) -> Records:
