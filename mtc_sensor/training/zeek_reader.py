@@ -1,7 +1,7 @@
 """Captures through `zeek -r` with our scripts: the records are those that a cluster would sample.
 
-No bus is between: a script prints the link type and the lines that would be published, and these go
-through the decoder that samples off the bus go through.
+No bus is between: a script prints the lines that would be published, each after the link type, and
+these go through the decoder that samples off the bus go through.
 """
 
 from __future__ import annotations
@@ -28,11 +28,10 @@ redef Log::default_writer = Log::WRITER_NONE;
 event network_time_init()
 	{
 	link_type = int_to_count(packet_source()$link_type);
-	print link_type;
 	}
 hook sampled(c: connection, r: Record) &priority=-5
 	{
-	print to_line(r);
+	print fmt("%d %s", link_type, to_line(r));
 	}
 """
 _RECORDS_AT_ONCE = 1024
@@ -79,9 +78,10 @@ def _options(settings: FlowSettings) -> list[str]:
 
 
 def _records(printed: IO[bytes], settings: FlowSettings) -> Iterator[Part]:
-    link, stream = int(printed.readline() or b"0"), StreamId("", "", 0)
+    stream = StreamId("", "", 0)
     while chunk := list(islice(printed, _RECORDS_AT_ONCE)):
         # A Zeek that is killed leaves a line unfinished.
-        whole = [line[:-1] for line in chunk if line.endswith(b"\n")]
+        whole = [line[:-1].partition(b" ") for line in chunk if line.endswith(b"\n")]
         if whole:
-            yield to_flow_batch([lines.read(whole, stream, 1, link)], settings.head_bytes), None
+            records = lines.read([line for *_, line in whole], stream, 1, int(whole[0][0]))
+            yield to_flow_batch([records], settings.head_bytes), None

@@ -144,12 +144,12 @@ def of_zeek(capture: Path, settings: FlowSettings, verify_checksums: bool) -> So
             [*command, *options],
             cwd=folder, check=True, capture_output=True, timeout=_TIMEOUT_S,
         )  # fmt: skip
-    printed = done.stdout.splitlines()
-    if len(printed) < 2:
+    printed = [line.partition(b" ") for line in done.stdout.splitlines()]
+    if not printed:
         return Source(to_flow_batch([]), frozenset())
-    link = int(printed[0])
-    records = lines.read(printed[1:], StreamId("", "", 0), 1, link)
-    return Source(to_flow_batch([records]), frozenset([_RAW.get(link, link)]))
+    links = {int(link) for link, *_ in printed}
+    records = lines.read([line for *_, line in printed], StreamId("", "", 0), 1, min(links))
+    return Source(to_flow_batch([records]), frozenset(_RAW.get(link, link) for link in links))
 
 
 def flows(batch: FlowBatch) -> list[Flow]:

@@ -1,4 +1,4 @@
-##! Prints what is published, without a bus: the link type, and the line of each record.
+##! Prints what is published, without a bus: the line of each record, after the link type.
 
 module MTC;
 
@@ -8,10 +8,9 @@ redef Log::default_writer = Log::WRITER_NONE;
 event network_time_init()
 	{
 	link_type = int_to_count(packet_source()$link_type);
-	print link_type;
 	}
 
 hook sampled(c: connection, r: Record) &priority=-5
 	{
-	print to_line(r);
+	print fmt("%d %s", link_type, to_line(r));
 	}

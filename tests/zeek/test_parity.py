@@ -90,6 +90,14 @@ def test_raw_ip(link: int, tmp_path: Path) -> None:
     _same(compare(path), 8)
 
 
+def test_packets_at_time_zero(tmp_path: Path) -> None:
+    """Zeek says that its time begins with each of them."""
+    path = tmp_path / "zero.pcap"
+    packets = conversations.in_ethernet(conversations.udp_talk())
+    timed = conversations.steps(packets, begin=-conversations.START_S, every=0.0)
+    _same(compare(write_pcap(path, timed)), 1)
+
+
 def test_fragments_differ_in_their_heads_only(tmp_path: Path) -> None:
     path = write_pcap(tmp_path / "fragments.pcap", in_order(conversations.fragmented()))
     comparison = compare(path)
